@@ -1,0 +1,30 @@
+package server
+
+import (
+	"time"
+
+	"github.com/deltran/deltran-bus/bootstrap"
+)
+
+// Phase is how far a server is.
+type Phase string
+
+// The phases, in their order. Only in Serving is the client port open and the declared layout in place.
+const (
+	Opening    Phase = "opening"    // nothing is held yet: ports and store are being looked at
+	Recovering Phase = "recovering" // nats-server reads its store
+	Applying   Phase = "applying"   // streams and consumers are being made
+	Standing   Phase = "standing"   // the layout stands; in-process connections work
+	Serving    Phase = "serving"    // the client port is open
+	Closing    Phase = "closing"
+	Closed     Phase = "closed"
+)
+
+// State is what a probe, a banner or a metric may know of a server. A value: keep it as long as you like.
+type State struct {
+	Phase Phase          // how far it is
+	Since time.Time      // when the phase began
+	Plan  bootstrap.Plan // what the last look found and did not do: held back, in conflict, undeclared
+	Done  bootstrap.Plan // what the last look did
+	Err   error          // why Open failed, nil otherwise
+}
