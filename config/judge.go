@@ -1,0 +1,63 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+)
+
+// judge adds what is wrong with the declaration as a whole to what is wrong with its keys, and places it all. A stream
+// that did not decode is not looked at further.
+func (c *Config) judge(ctx context.Context, sc scope, ps Problems) error {
+	broken := func(s Stream, keys ...string) bool {
+		return slices.ContainsFunc(ps, func(p Problem) bool {
+			return len(p.at) > 1 && p.at[0] == "streams" && p.at[1] == s.Name && (len(keys) == 0 || len(p.at) > 2 && slices.Contains(keys, p.at[2]))
+		})
+	}
+	ps = append(ps, streamProblems(c.Streams, func(s Stream) bool { return broken(s, "subjects", "mirror", "sources", "subject_transform") })...)
+	if sc == forLayout {
+		return ps.in(c.sources)
+	}
+	opts, nats := c.natsProblems()
+	ps = append(ps, nats...)
+	ps = append(ps, c.listenProblems(opts)...)
+	ps = append(ps, c.nodeProblems(c.Streams, opts)...)
+	if sc == forMachine {
+		streams := slices.DeleteFunc(slices.Clone(c.Streams), func(s Stream) bool { return broken(s) })
+		if len(nats) == 0 {
+			ps = append(ps, c.machineProblems()...)
+		}
+		if !c.embeddedStreams() { // a test has tried those
+			ps = append(ps, rehearse(ctx, streams, opts)...)
+		}
+	}
+	return ps.in(c.sources)
+}
+
+// machineProblems asks this machine: are secrets and certificates there, and does nats-server take it all together?
+func (c *Config) machineProblems() (ps Problems) {
+	real, secrets, err := c.Options()
+	if err == nil {
+		_, err = natsserver.NewServer(real) // looks at the options as a whole, opens nothing
+	}
+	var why Problems
+	if errors.As(err, &why) {
+		return why
+	}
+	if err != nil {
+		ps.add(path{"nats"}, "%s", Redact(plainWords(err.Error()), secrets))
+	}
+	return ps
+}
+
+// embeddedStreams reports whether nothing but the embedded file declares or limits streams.
+func (c *Config) embeddedStreams() bool {
+	for _, s := range c.sources[min(1, len(c.sources)):] {
+		if s.has(path{"streams"}) || s.has(path{"nats", "jetstream", "limits"}) || s.has(path{"bus", "default_streams"}) {
+			return false
+		}
+	}
+	return len(c.sources) > 0
+}

@@ -1,0 +1,170 @@
+package config
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+)
+
+// natsKeys is every word that nats-server's configuration knows, to propose the nearest.
+//
+//go:embed natskeys.txt
+var natsKeys string
+
+// elsewhere is what may not stand in [nats], and where it is said instead.
+var elsewhere = map[string]string{}
+
+func init() {
+	for where, keys := range map[string]string{
+		`is said by listen = "HOST:PORT"`:                                "host net port",
+		"is said by [monitor] listen":                                    "http http_port monitor_port https https_port http_base_path",
+		"is said by [bus] lame_duck":                                     "lame_duck_duration lame_duck_grace_period",
+		"is said by [monitor] debug":                                     "prof_port prof_block_rate",
+		"is said by --log-level":                                         "debug trace trace_verbose trace_headers",
+		"is said by --log-format; the log goes to stderr":                "logfile log_file logfile_size_limit log_size_limit logfile_max_num log_max_num syslog remote_syslog logtime logtime_utc",
+		"is said by --ports-file":                                        "ports_file_dir",
+		"is said by [nats.jetstream] store_dir":                          "store_dir storedir",
+		"is called leafnodes":                                            "leaf",
+		"is called websocket":                                            "ws",
+		"is not for a bus that has its own users; JWT needs NATS itself": "operator operators roots root root_operator root_operators resolver account_resolver accounts_resolver resolver_tls resolver_preload resolver_pinned_accounts trusted trusted_keys default_sentinel",
+		"would take the bus's own account away":                          "no_system_account no_system no_sys_acc",
+	} {
+		for _, k := range strings.Fields(keys) {
+			elsewhere[k] = where
+		}
+	}
+}
+
+// aliases are nats-server's second names for keys that deltran.toml sets: said twice, the wrong one could win.
+var aliases = map[string]string{
+	"store": "store_dir", "storedir": "store_dir", "sync": "sync_interval", "max_file": "max_file_store",
+	"max_mem": "max_memory_store", "max_mem_store": "max_memory_store",
+}
+
+// natsProblems lets nats-server judge [nats], but for what only the machine it runs on can say. The options hold what
+// it understood, also when there are problems.
+func (c *Config) natsProblems() (*natsserver.Options, Problems) {
+	var ps Problems
+	ours := map[string]any{}
+	for k, v := range c.NATS {
+		switch lower := strings.ToLower(k); {
+		case elsewhere[lower] != "":
+			ps.add(path{"nats", k}, "%s", elsewhere[lower])
+		case k != lower:
+			ps.add(path{"nats", k}, "is written in lower case: %s", lower)
+		case lower != "jetstream":
+			ours[k] = v
+		}
+	}
+	if _, ok := c.NATS["jetstream"].(map[string]any); !ok {
+		ps.add(path{"nats", "jetstream"}, "is not a table; JetStream is always on, write its settings in [nats.jetstream]")
+	}
+	js := map[string]any{}
+	for k, v := range c.jetStream() {
+		at := path{"nats", "jetstream", k}
+		switch lower := strings.ToLower(k); {
+		case aliases[lower] != "":
+			ps.add(at, "is called %s here", aliases[lower])
+		case lower == "enabled" || lower == "enable":
+			ps.add(at, "JetStream is always on: leave it out")
+		case k != lower:
+			ps.add(at, "is written in lower case: %s", lower)
+		default:
+			js[k] = v
+		}
+	}
+	if s, ok := js["store_dir"].(string); !ok || s == "" {
+		ps.add(path{"nats", "jetstream", "store_dir"}, "names no folder; write one such as \"./deltran-data\"")
+	}
+	ours["jetstream"] = js
+	var text natsText
+	text.write(ours)
+	o, more := text.judge()
+	return o, append(append(ps, text.problems...), more...)
+}
+
+// judge asks nats-server; the options hold what it understood.
+func (t *natsText) judge() (*natsserver.Options, Problems) {
+	o := &natsserver.Options{}
+	err := o.ProcessConfigString(strings.Join(t.lines, "\n") + "\n")
+	if o.Port == 0 {
+		o.Port = natsserver.RANDOM_PORT // 0 would be 4222
+	}
+	if err == nil {
+		return o, nil
+	}
+	var ps Problems
+	var all interface {
+		Errors() []error
+		Warnings() []error
+	}
+	if !errors.As(err, &all) {
+		ps.add(path{"nats"}, "%s", plainWords(err.Error()))
+		return o, ps
+	}
+	for _, e := range append(all.Errors(), all.Warnings()...) {
+		ps = append(ps, t.place(e))
+	}
+	return o, ps
+}
+
+var (
+	unknownField = regexp.MustCompile(`^unknown field "(.*)"$`)
+	wrongType    = regexp.MustCompile(`^interface conversion: interface \{\} is (\S+), not (\S+)$`)
+	places       = regexp.MustCompile(`(\S*:\d+:\d+: )|( in line \d+)`)
+)
+
+// place brings one of nats-server's complaints back to our key.
+func (t *natsText) place(e error) Problem {
+	p := Problem{at: path{"nats"}, Message: e.Error()}
+	var placed interface{ Source() string }
+	if errors.As(e, &placed) {
+		p.Message = strings.TrimPrefix(p.Message, placed.Source()+": ")
+		if parts := strings.Split(placed.Source(), ":"); len(parts) == 3 {
+			if n, _ := strconv.Atoi(parts[1]); n > 0 && n <= len(t.paths) {
+				p.at = t.paths[n-1]
+			}
+		}
+	}
+	if m := unknownField.FindStringSubmatch(p.Message); m != nil {
+		for _, at := range t.paths { // the line may be the table's, not the key's
+			if at.last() == m[1] {
+				p.at = at
+			}
+		}
+		return unknown(p.at, strings.Fields(natsKeys))
+	}
+	p.Path, p.Message = p.at.String(), plainWords(p.Message)
+	return p
+}
+
+// plainWords rewords what nats-server says in Go's terms.
+func plainWords(s string) string {
+	s = places.ReplaceAllString(s, "")
+	m := wrongType.FindStringSubmatch(s)
+	if m == nil {
+		return s
+	}
+	return fmt.Sprintf("is %s; nats-server wants %s", typeWord(m[1]), typeWord(m[2]))
+}
+
+func typeWord(t string) string {
+	switch {
+	case strings.HasPrefix(t, "map"):
+		return "a table"
+	case strings.HasPrefix(t, "[]"):
+		return "a list"
+	case t == "string":
+		return "a string"
+	case t == "bool":
+		return "true or false"
+	case strings.HasPrefix(t, "int"):
+		return "a whole number or a size such as \"8MB\""
+	}
+	return "a " + t
+}
