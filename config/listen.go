@@ -17,7 +17,7 @@ func (c *Config) listenProblems(o *natsserver.Options) (ps Problems) {
 		host, port, err := net.SplitHostPort(c.Monitor.Listen)
 		if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 0 || n > 65535 {
 			ps.add(at, "%q is not an address; write HOST:PORT such as \"127.0.0.1:8222\", port 0 for any, \"\" for none", c.Monitor.Listen)
-		} else if !c.Bus.AllowInsecure && !loopback(host) {
+		} else if !c.Bus.AllowInsecure && !Loopback(host) {
 			ps.add(at, "%s can be reached from other machines, and monitoring has neither authentication nor TLS; listen on 127.0.0.1, or say [bus] allow_insecure = true", c.Monitor.Listen)
 		}
 	}
@@ -28,7 +28,7 @@ func (c *Config) listenProblems(o *natsserver.Options) (ps Problems) {
 		return ps
 	}
 	for _, l := range c.Listeners(o) {
-		if loopback(l.Host) || len(l.Lacks) == 0 {
+		if Loopback(l.Host) || len(l.Lacks) == 0 {
 			continue
 		}
 		ps.add(path{"nats"}.with(l.keys...), "%s can be reached from other machines without %s; add %s, listen on 127.0.0.1, or say [bus] allow_insecure = true",
@@ -85,7 +85,8 @@ func (c *Config) Listeners(o *natsserver.Options) (ls []Listener) {
 	return ls
 }
 
-func loopback(host string) bool {
+// Loopback reports whether only this machine reaches a listener on that host.
+func Loopback(host string) bool {
 	if ip := net.ParseIP(host); ip != nil {
 		return ip.IsLoopback()
 	}

@@ -1,30 +1,79 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
+
+	"github.com/deltran/deltran-bus/config"
 )
 
-// logger hands nats-server's lines to slog and keeps the first Fatalf, which nats-server uses in place of an error.
+// LevelTrace is nats-server's trace: every protocol line.
+const LevelTrace = slog.LevelDebug - 4
+
+// logger hands nats-server's lines to slog, without secrets, and keeps the first Fatalf, which nats-server uses in
+// place of an error.
 type logger struct {
-	log   *slog.Logger
-	fatal atomic.Pointer[string]
+	log      *slog.Logger
+	starting func() bool // what it notices on its way up and down is said better by the banner: then debug
+	fatal    atomic.Pointer[string]
+
+	mu      sync.RWMutex
+	secrets []string
 }
 
-func (l *logger) Noticef(f string, a ...any) { l.log.Info(fmt.Sprintf(f, a...)) }
-func (l *logger) Warnf(f string, a ...any)   { l.log.Warn(fmt.Sprintf(f, a...)) }
-func (l *logger) Errorf(f string, a ...any)  { l.log.Error(fmt.Sprintf(f, a...)) }
-func (l *logger) Debugf(f string, a ...any)  { l.log.Debug(fmt.Sprintf(f, a...)) }
-func (l *logger) Tracef(f string, a ...any)  { l.log.Debug(fmt.Sprintf(f, a...)) }
+func (l *logger) Noticef(f string, a ...any) {
+	if l.starting() {
+		l.line(slog.LevelDebug, f, a)
+	} else {
+		l.line(slog.LevelInfo, f, a)
+	}
+}
+func (l *logger) Warnf(f string, a ...any)  { l.line(slog.LevelWarn, f, a) }
+func (l *logger) Errorf(f string, a ...any) { l.line(slog.LevelError, f, a) }
+func (l *logger) Debugf(f string, a ...any) { l.line(slog.LevelDebug, f, a) }
+func (l *logger) Tracef(f string, a ...any) { l.line(LevelTrace, f, a) }
 func (l *logger) Fatalf(f string, a ...any) {
-	s := fmt.Sprintf(f, a...)
+	s := l.redact(fmt.Sprintf(f, a...))
 	l.fatal.CompareAndSwap(nil, &s)
+	if !l.starting() { // nobody asks Err any more
+		l.line(slog.LevelError, f, a)
+	}
 }
 
+func (l *logger) line(level slog.Level, f string, a []any) {
+	if l.log.Enabled(context.Background(), level) {
+		l.log.Log(context.Background(), level, l.redact(fmt.Sprintf(f, a...)), "from", "nats-server")
+	}
+}
+
+// Err is what nats-server would have ended the process with.
 func (l *logger) Err() error {
 	if s := l.fatal.Load(); s != nil {
 		return fmt.Errorf("nats-server: %s", *s)
 	}
 	return nil
+}
+
+// hide adds secrets that must not be logged.
+func (l *logger) hide(secrets []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.secrets = append(l.secrets, secrets...)
+}
+
+func (l *logger) redact(s string) string {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return config.Redact(s, l.secrets)
+}
+
+func (l *logger) redacted(err error) error {
+	if s := l.redact(err.Error()); s != err.Error() {
+		return errors.New(s)
+	}
+	return err
 }

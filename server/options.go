@@ -1,19 +1,43 @@
 package server
 
 import (
+	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/deltran/deltran-bus/config"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
-// natsOptions is the declaration as nats-server's options, with what embedding it needs on top.
-func natsOptions(c *config.Config) (*natsserver.Options, error) {
-	o, err := c.Options()
+// options reads the declaration as nats-server's options, with what embedding it needs on top.
+func (s *Server) options() error {
+	o, err := s.natsOptions(s.Config())
+	if err != nil {
+		return err
+	}
+	s.opts = o
+	return nil
+}
+
+func (s *Server) natsOptions(c *config.Config) (*natsserver.Options, error) {
+	o, secrets, err := c.Options()
 	if err != nil {
 		return nil, err
 	}
-	o.DontListen = true // the gate: Listen opens the port
+	s.sink.hide(secrets)
+	if authenticates(o) {
+		if s.own == nil {
+			if s.own, err = newIdentity(); err != nil {
+				return nil, err
+			}
+		}
+		s.own.admit(o)
+	}
+	if o.StoreDir, err = filepath.Abs(o.StoreDir); err != nil {
+		return nil, fmt.Errorf("store %s: %w", o.StoreDir, err)
+	}
+	// The gate: Listen opens the port. A cluster's routes wait for the port, there it has to be open from the start.
+	o.DontListen = o.Cluster.Port == 0
 	o.NoSigs, o.NoLog, o.DisableJetStreamBanner = true, true, true
 	o.LameDuckDuration, o.LameDuckGracePeriod = c.Bus.LameDuck, 10*time.Millisecond // a file may not say less than 30s
 	return o, nil

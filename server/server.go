@@ -1,4 +1,5 @@
-// Package server is one nats-server in this process: its store locked, its layout standing, its client port behind a gate.
+// Package server is one nats-server in this process: its store locked, its layout standing, its client port behind a
+// gate that opens last.
 package server
 
 import (
@@ -6,180 +7,154 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/deltran/deltran-bus/bootstrap"
 	"github.com/deltran/deltran-bus/config"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
+// Server is the bus without its HTTP side. Make one with New or Start.
 type Server struct {
-	cfg   *config.Config
-	log   *slog.Logger
-	state atomic.Pointer[State]
-
-	lock *lock
-	nats atomic.Pointer[natsserver.Server]
+	log  *slog.Logger
 	sink *logger
-	once sync.Once
+	own  *identity
+
+	life    sync.Mutex // one of Open, Listen, Reload, Close at a time
+	cfg     atomic.Pointer[config.Config]
+	nats    atomic.Pointer[natsserver.Server]
+	opts    *natsserver.Options
+	lock    *storeLock
+	stateMu sync.Mutex
+	state   atomic.Pointer[State]
+	closing sync.Once
+	done    chan struct{}
 }
 
-// New returns a node that holds nothing yet. State answers from now on.
+// New returns a server that holds nothing yet. State answers from now on, so that a probe can see every phase.
 func New(cfg *config.Config, log *slog.Logger) *Server {
-	n := &Server{cfg: cfg, log: log}
-	n.state.Store(&State{Phase: Opening})
-	return n
+	s := &Server{log: log, done: make(chan struct{})}
+	s.sink = &logger{log: log, starting: s.starting}
+	s.cfg.Store(cfg)
+	s.state.Store(&State{Phase: Opening})
+	s.set(func(st *State) { st.Phase = Opening })
+	return s
 }
 
-func (n *Server) State() State             { return *n.state.Load() }
-func (n *Server) NATS() *natsserver.Server { return n.nats.Load() } // nil before Recovering
-func (n *Server) Config() *config.Config   { return n.cfg }
+// Start is New, Open and Listen: for programs that embed the bus. cfg comes from the config package, log may be
+// slog.New(slog.DiscardHandler).
+func Start(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Server, error) {
+	s := New(cfg, log)
+	if err := s.Open(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.Listen(); err != nil {
+		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+	}
+	return s, nil
+}
 
-func (n *Server) set(f func(*State)) { s := n.State(); f(&s); n.state.Store(&s) }
+// State is a snapshot. NATS is the server within, nil before Recovering. Done is closed when it has ended.
+func (s *Server) State() State             { return *s.state.Load() }
+func (s *Server) NATS() *natsserver.Server { return s.nats.Load() }
+func (s *Server) Done() <-chan struct{}    { return s.done }
 
-// Open locks the store, starts NATS with its client port closed and makes the layout stand. On an error nothing stays open.
-func (n *Server) Open(ctx context.Context) (err error) {
+// Config is the declaration in force.
+func (s *Server) Config() *config.Config { return s.cfg.Load() }
+
+// Listeners are the ports that clients and other servers can come in by, and what protects each.
+func (s *Server) Listeners() []config.Listener {
+	s.life.Lock()
+	defer s.life.Unlock()
+	return s.Config().Listeners(s.opts)
+}
+
+// ClientURL is where clients connect, such as nats://127.0.0.1:4222; empty before Listen.
+func (s *Server) ClientURL() string {
+	if n := s.NATS(); n != nil && n.Addr() != nil {
+		return n.ClientURL()
+	}
+	return ""
+}
+
+func (s *Server) starting() bool {
+	switch s.State().Phase {
+	case Serving, Standing:
+		return false
+	}
+	return true
+}
+
+// Open goes the way of a declaration up to the gate: options, ports probed, store locked, NATS started with its client
+// port closed, recovery, layout. In-process connections work when it returns. On an error nothing stays open and
+// nothing has been changed that was there before; a wrong declaration is a config.Problems.
+func (s *Server) Open(ctx context.Context) (err error) {
+	s.life.Lock()
+	defer s.life.Unlock()
 	defer func() {
 		if err != nil {
-			n.set(func(s *State) { s.Err = err })
-			err = errors.Join(err, n.Close(context.WithoutCancel(ctx)))
+			s.set(func(st *State) { st.Err = err })
+			s.close(context.WithoutCancel(ctx))
 		}
 	}()
-	opts, err := natsOptions(n.cfg)
+	if err := s.options(); err != nil {
+		return err
+	}
+	nats, err := natsserver.NewServer(s.opts)
 	if err != nil {
+		return fmt.Errorf("nats-server: %w", s.sink.redacted(err))
+	}
+	if err := probePorts(s.Config().Listeners(s.opts)); err != nil {
 		return err
 	}
-	if err := probePort(opts); err != nil {
+	if err := s.takeStore(); err != nil {
 		return err
 	}
-	if n.lock, err = lockStore(opts.StoreDir); err != nil {
+	if err := s.start(ctx, nats); err != nil {
 		return err
 	}
-	if err := n.start(opts); err != nil {
+	if err := s.layout(ctx); err != nil {
 		return err
 	}
-	return n.bootstrap(ctx)
-}
-
-func (n *Server) start(opts *natsserver.Options) error {
-	s, err := natsserver.NewServer(opts)
-	if err != nil {
-		return fmt.Errorf("nats-server: %w", err)
-	}
-	n.sink = &logger{log: n.log}
-	s.SetLoggerV2(n.sink, false, false, false)
-	n.nats.Store(s)
-	n.set(func(s *State) { s.Phase = Recovering })
-	s.Start()
-	if err := n.sink.Err(); err != nil {
-		return err
-	}
-	return n.recovered()
-}
-
-// recovered asks more than once: Healthz gives itself one millisecond, and on a busy machine that is not always enough.
-func (n *Server) recovered() error {
-	var h *natsserver.HealthStatus
-	for range 100 {
-		if h = n.NATS().Healthz(&natsserver.HealthzOptions{}); h.Status == "ok" {
-			return nil
-		}
-		time.Sleep(time.Millisecond)
-	}
-	return fmt.Errorf("the store did not recover: %s %s", h.Status, h.Error)
-}
-
-func (n *Server) bootstrap(ctx context.Context) error {
-	n.set(func(s *State) { s.Phase = Applying })
-	nc, err := n.Connect()
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return err
-	}
-	have, err := bootstrap.Observe(ctx, js)
-	if err != nil {
-		return err
-	}
-	plan := bootstrap.Diff(n.cfg.Streams, have)
-	if c := plan.Of(bootstrap.Conflict); len(c) > 0 {
-		return fmt.Errorf("the store holds what cannot become the declaration:\n%v", c)
-	}
-	if err := bootstrap.Weigh(ctx, js, plan, have); err != nil {
-		return err
-	}
-	if err := bootstrap.Apply(ctx, js, plan, bootstrap.Create, bootstrap.Update); err != nil {
-		return err
-	}
-	n.set(func(s *State) {
-		s.Phase, s.Plan = Standing, plan.Of(bootstrap.Lossy, bootstrap.Unmanaged)
-		s.Done = plan.Of(bootstrap.Create, bootstrap.Update)
-	})
+	go s.watch(nats)
 	return nil
 }
 
-// Listen opens the client port: whoever can connect finds every stream and consumer.
-func (n *Server) Listen() error {
-	n.NATS().AcceptLoop(make(chan struct{}))
-	if err := n.sink.Err(); err != nil {
-		return err
+// Listen opens the client port: whoever can connect finds every stream and consumer. In a cluster, where routes need
+// the port before the layout can stand, it is open already.
+func (s *Server) Listen() error {
+	s.life.Lock()
+	defer s.life.Unlock()
+	if s.State().Phase != Standing {
+		return fmt.Errorf("listen: the bus is %s", s.State().Phase)
 	}
-	n.set(func(s *State) { s.Phase = Serving })
-	return nil
-}
-
-// probePort fails while nothing has been touched when the client port is taken: nats-server binds last and its own way.
-func probePort(o *natsserver.Options) error {
-	l, err := net.Listen("tcp", net.JoinHostPort(o.Host, strconv.Itoa(max(o.Port, 0))))
-	if err != nil {
+	if s.opts.DontListen {
+		s.NATS().AcceptLoop(make(chan struct{}))
+	}
+	if err := s.sink.Err(); err != nil {
 		return fmt.Errorf("client port: %w", err)
 	}
-	return l.Close()
-}
-
-// Connect returns an in-process connection.
-func (n *Server) Connect(opts ...nats.Option) (*nats.Conn, error) {
-	return nats.Connect("", append(opts, nats.InProcessServer(n.NATS()))...)
-}
-
-// Close stops in this order; more than once is fine.
-//  1. lame duck, where a port is open  2. NATS  3. the lock
-func (n *Server) Close(ctx context.Context) error {
-	n.once.Do(func() {
-		listening := n.State().Phase == Serving
-		n.set(func(s *State) { s.Phase = Closing })
-		if s := n.NATS(); s != nil {
-			_ = listening // LameDuckShutdown() when clients are connected
-			s.Shutdown()
-		}
-		n.lock.Close()
-	})
+	if s.NATS().Addr() == nil {
+		return errors.New("client port: it did not open")
+	}
+	s.phase(Serving)
 	return nil
 }
 
-// Reload makes a running node match cfg: first the plan, then NATS's options, then the layout. Whatever cannot be
-// reloaded refuses the whole before anything has changed.
-func (n *Server) Reload(ctx context.Context, cfg *config.Config) (bootstrap.Plan, error) {
-	opts, err := natsOptions(cfg)
-	if err != nil {
-		return nil, err
+// Connect returns an in-process connection with the rights of the bus itself, in the account that holds the streams.
+func (s *Server) Connect(opts ...nats.Option) (*nats.Conn, error) {
+	n := s.NATS()
+	if n == nil {
+		return nil, errors.New("connect: NATS has not started")
 	}
-	if err := n.NATS().ReloadOptions(opts); err != nil {
-		return nil, fmt.Errorf("reload: %w", err)
+	return nats.Connect("", append([]nats.Option{nats.Name("deltran-bus"), s.own.login(), nats.InProcessServer(n)}, opts...)...)
+}
+
+// watch ends the server when NATS ends by itself.
+func (s *Server) watch(nats *natsserver.Server) {
+	nats.WaitForShutdown()
+	if err := s.Close(context.Background()); err != nil {
+		s.log.Error("closing", "error", err)
 	}
-	n.cfg = cfg
-	if err := n.bootstrap(ctx); err != nil {
-		return nil, err
-	}
-	n.set(func(s *State) { s.Phase = Serving })
-	return n.State().Done, nil
 }

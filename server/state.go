@@ -22,9 +22,33 @@ const (
 
 // State is what a probe, a banner or a metric may know of a server. A value: keep it as long as you like.
 type State struct {
-	Phase Phase          // how far it is
-	Since time.Time      // when the phase began
-	Plan  bootstrap.Plan // what the last look found and did not do: held back, in conflict, undeclared
-	Done  bootstrap.Plan // what the last look did
-	Err   error          // why Open failed, nil otherwise
+	Phase   Phase          // how far it is
+	Since   time.Time      // when the phase began
+	Storage Storage        // where the messages are
+	Plan    bootstrap.Plan // what the last look found and did not do: held back, in conflict, undeclared
+	Done    bootstrap.Plan // what the last look did
+	Err     error          // why Open failed, nil otherwise
 }
+
+// Storage is the store as it was found.
+type Storage struct {
+	Dir        string // absolute
+	New        bool   // nothing was there
+	SyncAlways bool   // every publish is on the disk before it is acknowledged
+	Sync       time.Duration
+	Limit      int64 // bytes that file streams may take; max_file_store
+}
+
+func (s *Server) set(change func(*State)) {
+	s.stateMu.Lock()
+	defer s.stateMu.Unlock()
+	st := *s.state.Load()
+	before := st.Phase
+	change(&st)
+	if st.Phase != before {
+		st.Since = time.Now()
+	}
+	s.state.Store(&st)
+}
+
+func (s *Server) phase(p Phase) { s.set(func(st *State) { st.Phase = p }) }

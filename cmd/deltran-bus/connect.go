@@ -1,0 +1,120 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/deltran/deltran-bus/config"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/urfave/cli/v2"
+)
+
+// remoteFlags are for the commands that talk to a running bus.
+func remoteFlags(more ...cli.Flag) []cli.Flag {
+	return append([]cli.Flag{
+		configFlag,
+		&cli.StringFlag{Name: "server", Aliases: []string{"s"}, EnvVars: []string{"NATS_URL"}, Usage: "`URL` of the bus, or of any NATS (default: where the configuration listens)"},
+		&cli.StringFlag{Name: "creds", Usage: "log in with a credentials `FILE`"},
+		&cli.StringFlag{Name: "tlsca", Usage: "trust the CA in `FILE`"},
+		&cli.StringFlag{Name: "tlscert", Usage: "show the client certificate in `FILE`"},
+		&cli.StringFlag{Name: "tlskey", Usage: "its key `FILE`"},
+		&cli.DurationFlag{Name: "timeout", Value: 10 * time.Second, Usage: "give up after `DURATION`"},
+		jsonFlag,
+	}, more...)
+}
+
+// declaration is what plan and apply compare with: for a NATS elsewhere only the streams count, for the own bus all of it.
+func declaration(c *cli.Context) (*config.Config, error) {
+	src, err := sources(c)
+	if err != nil {
+		return nil, err
+	}
+	if c.String("server") != "" {
+		return config.LoadLayout(src...)
+	}
+	return config.Load(src...)
+}
+
+// remote connects to the bus that the command line means.
+func remote(c *cli.Context, cfg *config.Config) (*nats.Conn, jetstream.JetStream, error) {
+	server := c.String("server")
+	if server == "" {
+		var err error
+		if server, err = localServer(cfg); err != nil {
+			return nil, nil, err
+		}
+	}
+	opts := []nats.Option{nats.Name("deltran-bus " + c.Command.Name), nats.Timeout(c.Duration("timeout")), nats.MaxReconnects(0)}
+	if f := c.String("creds"); f != "" {
+		opts = append(opts, nats.UserCredentials(f))
+	}
+	if f := c.String("tlsca"); f != "" {
+		opts = append(opts, nats.RootCAs(f))
+	}
+	cert, key := c.String("tlscert"), c.String("tlskey")
+	if (cert == "") != (key == "") {
+		return nil, nil, misuse("--tlscert and --tlskey go together")
+	}
+	if cert != "" {
+		opts = append(opts, nats.ClientCert(cert, key))
+	}
+	nc, err := nats.Connect(server, opts...)
+	if err != nil {
+		return nil, nil, unreachable(server, err)
+	}
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(c.Duration("timeout")))
+	if err != nil {
+		nc.Close()
+		return nil, nil, err
+	}
+	return nc, js, nil
+}
+
+// localServer is where a bus with that configuration listens on this machine.
+func localServer(cfg *config.Config) (string, error) {
+	listen, _ := cfg.NATS["listen"].(string)
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil || port == "0" || port == "-1" {
+		return "", misuse("the configuration's nats.listen %q does not say where the bus is; name it with --server", listen)
+	}
+	return "nats://" + net.JoinHostPort(reachable(host), port), nil
+}
+
+// reachable is a host to dial for a host to listen on.
+func reachable(host string) string {
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		return "127.0.0.1"
+	}
+	return host
+}
+
+// unreachable says what to do about a bus that does not answer, without the credentials its URL may hold.
+func unreachable(server string, err error) error {
+	at := server
+	if u, perr := url.Parse(server); perr == nil {
+		at = u.Redacted()
+	} else {
+		at = "the server"
+	}
+	switch {
+	case errors.Is(err, nats.ErrNoServers), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return fmt.Errorf("nobody answers at %s; start the bus with deltran-bus serve, or name another with --server", at)
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
+		return fmt.Errorf("%s lets in only those who log in; use --creds, --tlscert, or NATS_URL=nats://USER:PASSWORD@HOST:PORT", at)
+	}
+	return fmt.Errorf("connect to %s: %w", at, err)
+}
+
+// noJetStream words the answer of a NATS without JetStream, or without the right to use it.
+func noJetStream(err error) error {
+	switch {
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return fmt.Errorf("there is no JetStream for this account: %w", err)
+	}
+	return err
+}

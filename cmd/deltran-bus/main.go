@@ -1,0 +1,127 @@
+// Command deltran-bus is the event bus of a payments platform in one binary: nats-server with JetStream inside, every
+// declared stream and consumer in place before the first client can connect.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/deltran/deltran-bus/config"
+	"github.com/urfave/cli/v2"
+)
+
+// begun is when the process came to us: what "ready in" counts from.
+var begun = time.Now()
+
+// Exit codes, after sysexits(3) where it has one. 2 is a Go panic's.
+const (
+	exitOK        = 0
+	exitFailed    = 1  // what was asked for did not work
+	exitDifferent = 3  // plan, apply: there are differences left
+	exitUsage     = 64 // the command line is wrong
+	exitConfig    = 78 // the configuration is wrong
+)
+
+// errDifferent ends a command whose answer is that there are differences; the answer is printed already.
+var errDifferent = errors.New("there are differences")
+
+// usageError is a command line that nobody understands.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func misuse(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func main() { os.Exit(run(context.Background(), os.Args, os.Stdin, os.Stdout, os.Stderr)) }
+
+// run is the whole program but for the process around it.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer release()
+	context.AfterFunc(ctx, release) // the second signal kills
+	return report(newApp(stdin, stdout, stderr).RunContext(ctx, args), stderr)
+}
+
+// report prints an error, if it is not an answer, and says how to exit.
+func report(err error, stderr io.Writer) int {
+	var problems config.Problems
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errDifferent):
+		return exitDifferent
+	case errors.As(err, &problems):
+		fmt.Fprintf(stderr, "%v\ndeltran-bus: %s in the configuration; nothing was started or changed\n", problems, count(len(problems), "mistake"))
+		return exitConfig
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "deltran-bus: %v\nsee deltran-bus --help\n", err)
+		return exitUsage
+	}
+	fmt.Fprintf(stderr, "deltran-bus: %v\n", err)
+	return exitFailed
+}
+
+func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
+	app := &cli.App{
+		Name:  "deltran-bus",
+		Usage: "the event bus of a payments platform, in one binary",
+		Description: `Without a command it serves. Flags can also be set in the environment, as DELTRAN_BUS_ and the flag's name:
+DELTRAN_BUS_STORE_DIR for --store-dir. A flag wins over the environment, the environment over the file, the
+file over what is built in.
+
+Exit codes: 0 ok, 1 failed, 3 differences found (plan, apply), 64 wrong usage, 78 wrong configuration.`,
+		Version: version(),
+		Reader:  stdin, Writer: stdout, ErrWriter: stderr,
+		ExitErrHandler:  func(*cli.Context, error) {},
+		HideHelpCommand: true,
+		Flags:           serveFlags(),
+		Action:          serve,
+		Commands: []*cli.Command{
+			{Name: "serve", Usage: "run the bus (also without a command)", Flags: serveFlags(), Action: serve},
+			{Name: "check", Usage: "judge a configuration without starting anything", Flags: configFlags(), Action: check},
+			{Name: "config", Usage: "print the configuration in force", Flags: configFlags(), Action: printConfig},
+			{Name: "plan", Usage: "show what differs between the declaration and what is there", Flags: planFlags(), Action: plan},
+			{Name: "apply", Usage: "make what is there match the declaration", Flags: applyFlags(), Action: apply},
+			{Name: "status", Usage: "show streams and consumers: what is in them and who lags", Flags: statusFlags(), Action: status},
+			{Name: "healthcheck", Usage: "exit 0 when the bus is ready", Flags: healthFlags(), Action: healthcheck},
+			{Name: "version", Usage: "print the versions", Flags: []cli.Flag{jsonFlag}, Action: printVersion},
+		},
+	}
+	app.OnUsageError = onUsageError
+	for _, c := range app.Commands {
+		c.OnUsageError = onUsageError
+		c.Action = noArguments(c.Action)
+	}
+	app.Action = noArguments(app.Action)
+	return app
+}
+
+func onUsageError(_ *cli.Context, err error, _ bool) error {
+	return usageError{errors.New(strings.TrimPrefix(err.Error(), "flag provided but not defined: "))}
+}
+
+// noArguments refuses words that no command takes: a mistyped command must not start a bus.
+func noArguments(action cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if c.NArg() == 0 {
+			return action(c)
+		}
+		word := c.Args().First()
+		if c.Command == nil || c.Command.Name != "" && c.Command.Name != c.App.Name {
+			return misuse("%s takes no arguments, and got %q", c.Command.Name, word)
+		}
+		hint := ""
+		if s := cli.SuggestCommand(c.App.Commands, word); s != "" {
+			hint = fmt.Sprintf("; did you mean %q?", s)
+		}
+		return misuse("there is no command %q%s", word, hint)
+	}
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/deltran/deltran-bus/bootstrap"
+	"github.com/deltran/deltran-bus/config"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/urfave/cli/v2"
+)
+
+func planFlags() []cli.Flag { return remoteFlags() }
+
+func applyFlags() []cli.Flag {
+	return remoteFlags(
+		&cli.BoolFlag{Name: "allow-data-loss", Usage: "also make changes that delete, skip or repeat messages"},
+		&cli.BoolFlag{Name: "allow-irreversible", Usage: "also make changes that cannot be taken back"},
+	)
+}
+
+// look is what separates JetStream from the declaration, weighed.
+func look(ctx context.Context, js jetstream.JetStream, cfg *config.Config) (bootstrap.Plan, error) {
+	have, err := bootstrap.Observe(ctx, js)
+	if err != nil {
+		return bootstrap.Plan{}, noJetStream(err)
+	}
+	plan := bootstrap.Diff(cfg.Streams, have)
+	return plan, bootstrap.Weigh(ctx, js, plan, have)
+}
+
+func plan(c *cli.Context) error {
+	cfg, err := declaration(c)
+	if err != nil {
+		return err
+	}
+	nc, js, err := remote(c, cfg)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	p, err := look(c.Context, js, cfg)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		err = writeJSON(c.App.Writer, p)
+	} else {
+		err = p.WriteText(c.App.Writer, bootstrap.Allow{})
+	}
+	if err == nil && !p.Empty() {
+		return errDifferent
+	}
+	return err
+}
+
+// applied is what apply --json prints.
+type applied struct {
+	Done bootstrap.Plan `json:"done"`
+	Left bootstrap.Plan `json:"left"`
+}
+
+func apply(c *cli.Context) error {
+	cfg, err := declaration(c)
+	if err != nil {
+		return err
+	}
+	nc, js, err := remote(c, cfg)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	allow := bootstrap.Allow{DataLoss: c.Bool("allow-data-loss"), Irreversible: c.Bool("allow-irreversible")}
+	var out applied
+	// Somebody else may be changing the same: look again until there is nothing left to do.
+	for range 5 {
+		if out.Left, err = look(c.Context, js, cfg); err != nil {
+			return err
+		}
+		if out.Left.Doable(allow).Empty() {
+			break
+		}
+		done, err := bootstrap.Apply(c.Context, js, out.Left, allow)
+		out.Done.Changes = append(out.Done.Changes, done.Changes...)
+		if err != nil {
+			return fmt.Errorf("%w\n%s done before; look again with deltran-bus plan", err, count(len(out.Done.Changes), "change"))
+		}
+	}
+	if c.Bool("json") {
+		err = writeJSON(c.App.Writer, out)
+	} else {
+		err = writeApplied(c.App.Writer, out)
+	}
+	if err == nil && !out.Left.Empty() {
+		return errDifferent
+	}
+	return err
+}

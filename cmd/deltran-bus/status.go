@@ -1,0 +1,185 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/deltran/deltran-bus/bootstrap"
+	"github.com/deltran/deltran-bus/config"
+	"github.com/dustin/go-humanize"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/urfave/cli/v2"
+)
+
+func statusFlags() []cli.Flag { return remoteFlags() }
+
+// overview is what status --json prints.
+type overview struct {
+	Server  string         `json:"server"`
+	Streams []streamStatus `json:"streams"`
+}
+
+type streamStatus struct {
+	Name      string           `json:"name"`
+	Storage   string           `json:"storage"`
+	Messages  uint64           `json:"messages"`
+	Bytes     uint64           `json:"bytes"`
+	MaxBytes  int64            `json:"max_bytes"` // -1: no limit
+	FirstSeq  uint64           `json:"first_seq"`
+	LastSeq   uint64           `json:"last_seq"`
+	Oldest    time.Time        `json:"oldest,omitzero"`
+	Newest    time.Time        `json:"newest,omitzero"`
+	MaxAge    time.Duration    `json:"max_age"` // nanoseconds; 0: no limit
+	Declared  bool             `json:"declared"`
+	Consumers []consumerStatus `json:"consumers"`
+}
+
+type consumerStatus struct {
+	Name        string `json:"name"`
+	Pending     uint64 `json:"pending"`     // stored and not delivered yet
+	AckPending  int    `json:"ack_pending"` // delivered and not acknowledged yet
+	MaxPending  int    `json:"max_ack_pending"`
+	Redelivered int    `json:"redelivered"` // of those, delivered more than once
+	Waiting     int    `json:"waiting"`     // pull requests that wait for a message
+	AckFloor    uint64 `json:"ack_floor"`   // everything up to this stream sequence is done
+	Declared    bool   `json:"declared"`
+}
+
+func status(c *cli.Context) error {
+	cfg, err := declaration(c)
+	if err != nil {
+		return err
+	}
+	nc, js, err := remote(c, cfg)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	o, err := survey(c.Context, js, cfg)
+	if err != nil {
+		return err
+	}
+	o.Server = nc.ConnectedUrlRedacted()
+	if c.Bool("json") {
+		return writeJSON(c.App.Writer, o)
+	}
+	return o.write(c.App.Writer, time.Now())
+}
+
+func survey(ctx context.Context, js jetstream.JetStream, cfg *config.Config) (overview, error) {
+	have, err := bootstrap.Observe(ctx, js)
+	if err != nil {
+		return overview{}, noJetStream(err)
+	}
+	declared := map[bootstrap.Ref]bool{}
+	for _, s := range cfg.Streams {
+		declared[bootstrap.Ref{Stream: s.Name}] = true
+		for _, con := range s.Consumers {
+			declared[bootstrap.Ref{Stream: s.Name, Consumer: con.Name}] = true
+		}
+	}
+	o := overview{Streams: []streamStatus{}}
+	for _, name := range slices.Sorted(maps.Keys(have.Streams)) {
+		h := have.Streams[name]
+		s := streamStatus{
+			Name: name, Storage: h.Config.Storage.String(), Messages: h.State.Msgs, Bytes: h.State.Bytes, MaxBytes: cmp.Or(h.Config.MaxBytes, -1),
+			FirstSeq: h.State.FirstSeq, LastSeq: h.State.LastSeq, MaxAge: h.Config.MaxAge,
+			Declared: declared[bootstrap.Ref{Stream: name}], Consumers: []consumerStatus{},
+		}
+		if s.Messages > 0 {
+			s.Oldest, s.Newest = h.State.FirstTime, h.State.LastTime
+		}
+		for _, name := range slices.Sorted(maps.Keys(h.Consumers)) {
+			i := h.Consumers[name].Info
+			s.Consumers = append(s.Consumers, consumerStatus{
+				Name: name, Pending: i.NumPending, AckPending: i.NumAckPending, MaxPending: h.Consumers[name].Config.MaxAckPending,
+				Redelivered: i.NumRedelivered, Waiting: i.NumWaiting, AckFloor: i.AckFloor.Stream,
+				Declared: declared[bootstrap.Ref{Stream: s.Name, Consumer: name}],
+			})
+		}
+		o.Streams = append(o.Streams, s)
+	}
+	return o, nil
+}
+
+// write prints the two tables for people.
+func (o overview) write(w io.Writer, now time.Time) error {
+	if len(o.Streams) == 0 {
+		_, err := fmt.Fprintf(w, "no streams at %s\n", o.Server)
+		return err
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "STREAM\tMESSAGES\tBYTES\tFULL\tOLDEST\tNEWEST\tKEPT\t")
+	for _, s := range o.Streams {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, humanize.Comma(int64(s.Messages)), humanize.IBytes(s.Bytes),
+			full(s.Bytes, s.MaxBytes), ago(now, s.Oldest), ago(now, s.Newest), kept(s.MaxAge), note(s.Declared, s.Storage))
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	consumers := false
+	for _, s := range o.Streams {
+		for _, c := range s.Consumers {
+			if !consumers {
+				consumers = true
+				fmt.Fprintln(tw, "\nCONSUMER\tPENDING\tACK PENDING\tREDELIVERED\tWAITING\tDONE UP TO\t")
+			}
+			fmt.Fprintf(tw, "%s/%s\t%s\t%d\t%d\t%d\t%d of %d\t%s\n", s.Name, c.Name, humanize.Comma(int64(c.Pending)), c.AckPending, c.Redelivered, c.Waiting,
+				c.AckFloor, s.LastSeq, note(c.Declared, ""))
+		}
+	}
+	return tw.Flush()
+}
+
+// full is how much of its quota a stream has taken.
+func full(bytes uint64, limit int64) string {
+	if limit <= 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d%%", uint64(float64(bytes)/float64(limit)*100))
+}
+
+// ago is an age in its two largest units.
+func ago(now, t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	d := max(now.Sub(t), 0)
+	unit := time.Second
+	switch {
+	case d >= 24*time.Hour:
+		unit = time.Hour
+	case d >= time.Hour:
+		unit = time.Minute
+	case d < time.Second:
+		unit = time.Millisecond
+	}
+	return config.FormatDuration(d.Truncate(unit))
+}
+
+func kept(d time.Duration) string {
+	if d <= 0 {
+		return "for ever"
+	}
+	return config.FormatDuration(d)
+}
+
+func note(declared bool, storage string) string {
+	s := ""
+	if storage == "Memory" {
+		s = "memory"
+	}
+	if !declared {
+		if s != "" {
+			s += ", "
+		}
+		s += "not declared"
+	}
+	return s
+}

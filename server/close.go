@@ -1,0 +1,73 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Close stops in this order; more than once is fine. It ends when ctx does at the latest, give or take NATS's own
+// shutdown.
+//  1. no longer ready
+//  2. lame duck: clients are told and have [bus] lame_duck to move away
+//  3. NATS
+//  4. the last sync of what was written since the start, where not every message was synced
+//  5. the store lock
+func (s *Server) Close(ctx context.Context) error {
+	s.life.Lock()
+	defer s.life.Unlock()
+	return s.close(ctx)
+}
+
+func (s *Server) close(ctx context.Context) (err error) {
+	s.closing.Do(func() {
+		began := s.State().Since
+		serving := s.State().Phase == Serving
+		s.phase(Closing)
+		if n := s.NATS(); n != nil {
+			if serving {
+				left := make(chan struct{})
+				go func() { defer close(left); n.LameDuckShutdown() }()
+				select {
+				case <-left:
+				case <-ctx.Done():
+				}
+			}
+			n.Shutdown()
+			n.WaitForShutdown()
+		}
+		if s.lock != nil {
+			if s.opts != nil && !s.opts.SyncAlways && serving {
+				err = syncTree(s.opts.StoreDir, began)
+			}
+			if !serving && s.State().Storage.New && s.NATS() == nil {
+				err = errors.Join(err, s.lock.undo())
+			} else {
+				err = errors.Join(err, s.lock.release())
+			}
+		}
+		s.phase(Closed)
+		close(s.done)
+	})
+	return err
+}
+
+// syncTree makes what was written since then durable: NATS itself does not, not even when it is shut down.
+func syncTree(dir string, since time.Time) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if info, err := d.Info(); err != nil || !d.IsDir() && info.ModTime().Before(since) {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Sync(), f.Close())
+	})
+}

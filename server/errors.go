@@ -1,0 +1,17 @@
+package server
+
+import "errors"
+
+var (
+	// ErrInUse: another process holds the store folder.
+	ErrInUse = errors.New("store is in use")
+	// ErrStoreMissing: [bus] store_must_exist, and there is no store.
+	ErrStoreMissing = errors.New("there is no store")
+	// ErrNotRecovered: nats-server could not read its store; nothing was written to it.
+	ErrNotRecovered = errors.New("the store did not recover")
+	// ErrNotServing: Reload before Listen, or after Close.
+	ErrNotServing = errors.New("the bus is not serving")
+	// ErrInterrupted: the context ended while the store was still being read. The process should end: the store stays
+	// locked until it does.
+	ErrInterrupted = errors.New("stopped while the store was being read")
+)

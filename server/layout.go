@@ -1,0 +1,136 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/deltran/deltran-bus/bootstrap"
+	"github.com/deltran/deltran-bus/config"
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// apiTimeout is how long one JetStream call may take: a slow disk is not an error.
+const apiTimeout = time.Minute
+
+// layout makes the declaration stand. In a cluster, where nodes come and go while it does, it tries again until it
+// stands.
+func (s *Server) layout(ctx context.Context) error {
+	s.phase(Applying)
+	for {
+		err := s.withJetStream(func(js jetstream.JetStream) error {
+			plan, err := look(ctx, js, s.Config())
+			if err != nil {
+				return err
+			}
+			if err := conflicts(plan, true); err != nil {
+				return err
+			}
+			return s.apply(ctx, js, plan)
+		})
+		if err == nil {
+			s.phase(Standing)
+			return nil
+		}
+		if s.opts.DontListen || ctx.Err() != nil {
+			return err
+		}
+		s.log.Warn("the layout does not stand yet", "error", err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// withJetStream runs f on a connection of its own: one that stayed open would be a client that closing waits for.
+func (s *Server) withJetStream(f func(jetstream.JetStream) error) error {
+	nc, err := s.Connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(apiTimeout))
+	if err != nil {
+		return err
+	}
+	return f(js)
+}
+
+// look finds what differs between the declaration and what is there, and what it would cost.
+func look(ctx context.Context, js jetstream.JetStream, cfg *config.Config) (bootstrap.Plan, error) {
+	have, err := bootstrap.Observe(ctx, js)
+	if err != nil {
+		return bootstrap.Plan{}, err
+	}
+	plan := bootstrap.Diff(cfg.Streams, have)
+	return plan, bootstrap.Weigh(ctx, js, plan, have)
+}
+
+// conflicts is an error for what JetStream would refuse: anything at all, or only what cannot come into being. An
+// existing stream that cannot become the declared one goes on as it is.
+func conflicts(plan bootstrap.Plan, creates bool) error {
+	var errs []error
+	for _, c := range plan.Changes {
+		if c.Class != bootstrap.Conflict || creates && c.Action != bootstrap.Create {
+			continue
+		}
+		if c.Why != "" {
+			errs = append(errs, fmt.Errorf("%s: cannot be made: %s", c.Ref, c.Why))
+		}
+		for _, f := range c.Fields {
+			if f.Class == bootstrap.Conflict {
+				errs = append(errs, fmt.Errorf("%s: %s: %s", c.Ref, f.Name, f.Why))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// apply makes the safe part of a plan and remembers the rest.
+func (s *Server) apply(ctx context.Context, js jetstream.JetStream, plan bootstrap.Plan) error {
+	done, err := bootstrap.Apply(ctx, js, plan, bootstrap.Allow{})
+	if err != nil {
+		return err
+	}
+	s.set(func(st *State) { st.Done, st.Plan = done, plan.Held(bootstrap.Allow{}) })
+	return nil
+}
+
+// Missing names the declared streams and consumers that are not there, such as "stream AUDIT" and "consumer
+// REPORTING/reporting-engine-consumer". It costs no JetStream API call. Of a cluster it sees this node only, and says
+// nothing.
+func (s *Server) Missing() []string {
+	n := s.NATS()
+	if n == nil || n.JetStreamIsClustered() {
+		return nil
+	}
+	there := map[string]bool{}
+	jsz, err := n.Jsz(&natsserver.JSzOptions{Account: natsserver.DEFAULT_GLOBAL_ACCOUNT, Streams: true, Consumer: true})
+	if err == nil {
+		for _, acc := range jsz.AccountDetails {
+			for _, st := range acc.Streams {
+				there["stream "+st.Name] = true
+				for _, con := range st.Consumer {
+					there["consumer "+st.Name+"/"+con.Name] = true
+				}
+			}
+		}
+	}
+	var missing []string
+	look := func(name string) {
+		if !there[name] {
+			missing = append(missing, name)
+		}
+	}
+	for _, st := range s.Config().Streams {
+		look("stream " + st.Name)
+		for _, con := range st.Consumers {
+			look(fmt.Sprintf("consumer %s/%s", st.Name, con.Name))
+		}
+	}
+	return missing
+}

@@ -1,0 +1,66 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+)
+
+// start runs NATS up to a healthy store. Nothing may be created over one that did not recover: nats-server would
+// delete what is there.
+func (s *Server) start(ctx context.Context, nats *natsserver.Server) error {
+	nats.SetLoggerV2(s.sink, s.log.Enabled(ctx, slog.LevelDebug), s.log.Enabled(ctx, LevelTrace), false)
+	s.nats.Store(nats)
+	s.phase(Recovering)
+	started := make(chan struct{})
+	go func() { defer close(started); nats.Start() }()
+	select {
+	case <-started:
+	case <-ctx.Done():
+		select { // reading cannot be cut short, but leaving can
+		case <-started:
+		case <-time.After(s.Config().Bus.LameDuck):
+			s.lock = nil // the folder is still in use; the lock ends with the process
+			s.nats.Store(nil)
+			return fmt.Errorf("store %s: %w", s.opts.StoreDir, ErrInterrupted)
+		}
+	}
+	if err := s.sink.Err(); err != nil {
+		return err
+	}
+	if !nats.JetStreamEnabled() {
+		return errors.New("nats-server: JetStream did not start")
+	}
+	if acc := nats.GlobalAccount(); !acc.JetStreamEnabled() { // it is not where accounts are declared
+		if err := acc.EnableJetStream(nil, nil); err != nil {
+			return fmt.Errorf("nats-server: JetStream: %w", err)
+		}
+	}
+	return s.recovered(ctx)
+}
+
+// recovered asks until NATS says that the store is whole. A single node says so at once or never, but gives itself one
+// millisecond to answer, which a busy machine may not have; in a cluster it waits for the others, however long.
+func (s *Server) recovered(ctx context.Context) error {
+	patience := time.Now().Add(2 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		h := s.NATS().Healthz(nil)
+		if h.Status == "ok" {
+			return nil
+		}
+		if s.opts.DontListen && time.Now().After(patience) {
+			return fmt.Errorf("store %s: %w: %s; nothing was written to it. Mend the cause, or restore a backup", s.opts.StoreDir, ErrNotRecovered, s.sink.redact(h.Error))
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the store: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
+}

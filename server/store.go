@@ -1,0 +1,160 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+const (
+	lockFile   = "deltran-bus.lock" // locked while a process has the store; a dead one never holds it
+	holderFile = "deltran-bus.pid"  // who, for the message
+)
+
+// takeStore finds the store folder, makes it where it may, and locks it. A folder it made and could not take is gone
+// again.
+func (s *Server) takeStore() error {
+	dir := s.opts.StoreDir
+	fresh, err := inspectStore(dir)
+	if err != nil {
+		return fmt.Errorf("store %s: %w", dir, err)
+	}
+	if fresh && s.Config().Bus.StoreMustExist {
+		return fmt.Errorf("store %s: %w, and [bus] store_must_exist says there has to be one; mount the volume, or make the first store with serve --init", dir, ErrStoreMissing)
+	}
+	made, err := makeDir(dir)
+	if err != nil {
+		return fmt.Errorf("store %s: cannot be made: %w", dir, plainPath(err))
+	}
+	if s.lock, err = lockStore(dir); err != nil {
+		for _, d := range slices.Backward(made) {
+			_ = os.Remove(d)
+		}
+		return fmt.Errorf("store %s: %w", dir, err)
+	}
+	s.lock.made = made
+	s.set(func(st *State) {
+		st.Storage = Storage{Dir: dir, New: fresh, SyncAlways: s.opts.SyncAlways, Sync: s.opts.SyncInterval, Limit: s.opts.JetStreamMaxStore}
+	})
+	return nil
+}
+
+// inspectStore reports whether there is no store yet. Somebody else's files are an error: a mistyped folder must not
+// be mixed with a store.
+func inspectStore(dir string) (fresh bool, err error) {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return true, nil
+	case err != nil:
+		if st, serr := os.Stat(dir); serr == nil && !st.IsDir() {
+			return false, errors.New("is a file; a store is a folder")
+		}
+		return false, plainPath(err)
+	}
+	var foreign []string
+	for _, e := range entries {
+		name := e.Name()
+		if name == "jetstream" && e.IsDir() {
+			streams, _ := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "*"))
+			return len(streams) == 0, nil
+		}
+		if !strings.HasPrefix(name, ".") && !strings.HasPrefix(name, "deltran-bus.") && name != "lost+found" {
+			foreign = append(foreign, name)
+		}
+	}
+	if len(foreign) > 0 {
+		more := ""
+		if len(foreign) > 3 {
+			foreign, more = foreign[:3], ", …"
+		}
+		return false, fmt.Errorf("holds other files (%s%s) and no store; name an empty folder, or one with a jetstream folder in it", strings.Join(foreign, ", "), more)
+	}
+	return true, nil
+}
+
+// makeDir makes the folder and those above it; it returns the ones it made, the uppermost first.
+func makeDir(dir string) (made []string, err error) {
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Stat(d); err == nil || !errors.Is(err, fs.ErrNotExist) || d == filepath.Dir(d) {
+			break
+		}
+		made = append([]string{d}, made...)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		for _, d := range slices.Backward(made) {
+			_ = os.Remove(d)
+		}
+		return nil, err
+	}
+	return made, nil
+}
+
+type storeLock struct {
+	flock *flock.Flock
+	dir   string
+	made  []string // folders that this process made
+}
+
+// A holder is what the holder's file says.
+type holder struct {
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+}
+
+// lockStore takes the lock, or says who has it.
+func lockStore(dir string) (*storeLock, error) {
+	l := &storeLock{flock: flock.New(filepath.Join(dir, lockFile), flock.SetPermissions(0o600)), dir: dir}
+	ok, err := l.flock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("cannot be locked: %w", plainPath(err))
+	}
+	path := filepath.Join(dir, holderFile)
+	if !ok {
+		who := "another process"
+		var h holder
+		if b, err := os.ReadFile(path); err == nil && json.Unmarshal(b, &h) == nil && h.PID > 0 {
+			who = fmt.Sprintf("process %d, since %s", h.PID, h.Started.Local().Format("2006-01-02 15:04:05"))
+		}
+		return nil, fmt.Errorf("%w: %s has it; stop that one, or use another folder", ErrInUse, who)
+	}
+	b, _ := json.Marshal(holder{os.Getpid(), time.Now().UTC().Truncate(time.Second)})
+	if err := os.WriteFile(path, append(b, '\n'), 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot be written: %w", plainPath(err)), l.release())
+	}
+	return l, nil
+}
+
+// undo releases a lock under which nothing was stored, and takes the folder back if this process made it.
+func (l *storeLock) undo() error {
+	err := errors.Join(l.release(), os.Remove(filepath.Join(l.dir, lockFile)))
+	for _, d := range slices.Backward(l.made) {
+		_ = os.Remove(d)
+	}
+	return err
+}
+
+func (l *storeLock) release() error {
+	if l == nil {
+		return nil
+	}
+	_ = os.Remove(filepath.Join(l.dir, holderFile))
+	return l.flock.Close()
+}
+
+// plainPath leaves the path out of a file error: the message around it has it.
+func plainPath(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
