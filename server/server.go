@@ -111,19 +111,14 @@ func (n *Server) bootstrap(ctx context.Context) error {
 		return err
 	}
 	plan := bootstrap.Diff(n.cfg.Streams, have)
-	if c := plan.Of(bootstrap.Conflict); len(c) > 0 {
-		return fmt.Errorf("the store holds what cannot become the declaration:\n%v", c)
-	}
-	if err := bootstrap.Weigh(ctx, js, plan, have); err != nil {
+	if err := bootstrap.Weigh(ctx, js, plan); err != nil {
 		return err
 	}
-	if err := bootstrap.Apply(ctx, js, plan, bootstrap.Create, bootstrap.Update); err != nil {
+	done, err := bootstrap.Apply(ctx, js, plan, bootstrap.Allow{})
+	if err != nil {
 		return err
 	}
-	n.set(func(s *State) {
-		s.Phase, s.Plan = Standing, plan.Of(bootstrap.Lossy, bootstrap.Unmanaged)
-		s.Done = plan.Of(bootstrap.Create, bootstrap.Update)
-	})
+	n.set(func(s *State) { s.Phase, s.Plan, s.Done = Standing, plan.Held(bootstrap.Allow{}), done })
 	return nil
 }
 
@@ -171,14 +166,14 @@ func (n *Server) Close(ctx context.Context) error {
 func (n *Server) Reload(ctx context.Context, cfg *config.Config) (bootstrap.Plan, error) {
 	opts, err := natsOptions(cfg)
 	if err != nil {
-		return nil, err
+		return bootstrap.Plan{}, err
 	}
 	if err := n.NATS().ReloadOptions(opts); err != nil {
-		return nil, fmt.Errorf("reload: %w", err)
+		return bootstrap.Plan{}, fmt.Errorf("reload: %w", err)
 	}
 	n.cfg = cfg
 	if err := n.bootstrap(ctx); err != nil {
-		return nil, err
+		return bootstrap.Plan{}, err
 	}
 	n.set(func(s *State) { s.Phase = Serving })
 	return n.State().Done, nil
