@@ -21,7 +21,7 @@ func (s *Server) layout(ctx context.Context) error {
 	s.phase(Applying)
 	for {
 		err := s.withJetStream(func(js jetstream.JetStream) error {
-			plan, err := look(ctx, js, s.Config())
+			plan, err := s.look(ctx, js, s.Config())
 			if err != nil {
 				return err
 			}
@@ -61,13 +61,14 @@ func (s *Server) withJetStream(f func(jetstream.JetStream) error) error {
 }
 
 // look finds what differs between the declaration and what is there, and what it would cost.
-func look(ctx context.Context, js jetstream.JetStream, cfg *config.Config) (bootstrap.Plan, error) {
+func (s *Server) look(ctx context.Context, js jetstream.JetStream, cfg *config.Config) (bootstrap.Plan, error) {
 	have, err := bootstrap.Observe(ctx, js)
 	if err != nil {
 		return bootstrap.Plan{}, err
 	}
+	have.Limits = s.opts.JetStreamLimits
 	plan := bootstrap.Diff(cfg.Streams, have)
-	return plan, bootstrap.Weigh(ctx, js, plan, have)
+	return plan, bootstrap.Weigh(ctx, js, plan)
 }
 
 // conflicts is an error for what JetStream would refuse: anything at all, or only what cannot come into being. An
@@ -121,15 +122,15 @@ func (s *Server) Missing() []string {
 		}
 	}
 	var missing []string
-	look := func(name string) {
+	want := func(name string) {
 		if !there[name] {
 			missing = append(missing, name)
 		}
 	}
 	for _, st := range s.Config().Streams {
-		look("stream " + st.Name)
+		want("stream " + st.Name)
 		for _, con := range st.Consumers {
-			look(fmt.Sprintf("consumer %s/%s", st.Name, con.Name))
+			want(fmt.Sprintf("consumer %s/%s", st.Name, con.Name))
 		}
 	}
 	return missing

@@ -30,7 +30,7 @@ func (s *Server) Reload(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	return s.withJetStream(func(js jetstream.JetStream) error {
-		plan, err := look(ctx, js, cfg)
+		plan, err := s.look(ctx, js, cfg)
 		if err != nil {
 			return err
 		}
@@ -80,6 +80,6 @@ func (s *Server) refusal(err error, old, cfg *config.Config) error {
 
 // Plan looks at the running bus without changing it.
 func (s *Server) Plan(ctx context.Context, cfg *config.Config) (plan bootstrap.Plan, err error) {
-	err = s.withJetStream(func(js jetstream.JetStream) error { plan, err = look(ctx, js, cfg); return err })
+	err = s.withJetStream(func(js jetstream.JetStream) error { plan, err = s.look(ctx, js, cfg); return err })
 	return plan, err
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-
-	"github.com/deltran/deltran-bus/bootstrap"
 )
 
 // writeApplied says what apply did and what it left.
@@ -15,13 +13,13 @@ func writeApplied(w io.Writer, a applied) error {
 	}
 	if !a.Done.Empty() {
 		fmt.Fprintln(w, "done:")
-		if err := a.Done.WriteText(w, bootstrap.Allow{DataLoss: true, Irreversible: true}); err != nil {
+		if err := a.Done.WriteText(w); err != nil {
 			return err
 		}
 	}
 	if !a.Left.Empty() {
 		fmt.Fprintln(w, "left as it was:")
-		return a.Left.WriteText(w, bootstrap.Allow{})
+		return a.Left.WriteText(w)
 	}
 	return nil
 }

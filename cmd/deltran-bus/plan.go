@@ -26,7 +26,7 @@ func look(ctx context.Context, js jetstream.JetStream, cfg *config.Config) (boot
 		return bootstrap.Plan{}, noJetStream(err)
 	}
 	plan := bootstrap.Diff(cfg.Streams, have)
-	return plan, bootstrap.Weigh(ctx, js, plan, have)
+	return plan, bootstrap.Weigh(ctx, js, plan)
 }
 
 func plan(c *cli.Context) error {
@@ -46,7 +46,7 @@ func plan(c *cli.Context) error {
 	if c.Bool("json") {
 		err = writeJSON(c.App.Writer, p)
 	} else {
-		err = p.WriteText(c.App.Writer, bootstrap.Allow{})
+		err = p.WriteText(c.App.Writer)
 	}
 	if err == nil && !p.Empty() {
 		return errDifferent
