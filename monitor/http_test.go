@@ -7,9 +7,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 func TestMethods(t *testing.T) {
@@ -61,8 +64,18 @@ func TestDebug(t *testing.T) {
 	get(t, m.URL()+"/debug/pprof/").mustBe(t, 200, "goroutine")
 	get(t, m.URL()+"/debug/pprof/goroutine?debug=1").mustBe(t, 200, "goroutine profile")
 	get(t, m.URL()+"/debug/pprof/nope").mustBe(t, 404)
-	get(t, m.URL()+"/debug/pprof/trace?seconds=0.01").mustBe(t, 200)
 	get(t, m.URL()+"/").mustBe(t, 200, "/debug/pprof/")
+}
+
+// A profile that is longer than the write timeout arrives whole: pprof reaches the deadline through our writer.
+func TestLongProfile(t *testing.T) {
+	t.Parallel()
+	m := open(t, opening(), Options{Debug: true})
+	s := httptest.NewUnstartedServer(m.http.Handler)
+	s.Config.WriteTimeout = 50 * time.Millisecond
+	s.Start()
+	defer s.Close()
+	get(t, s.URL+"/debug/pprof/trace?seconds=0.2").mustBe(t, 200, "go 1.")
 }
 
 func TestAllowOrigin(t *testing.T) {
@@ -155,6 +168,14 @@ func TestBusyPort(t *testing.T) {
 		if _, err := Open(addr, opening(), Options{}); err == nil || !strings.Contains(err.Error(), addr) {
 			t.Errorf("%q: %v", addr, err)
 		}
+	}
+}
+
+func TestCollectorTwice(t *testing.T) {
+	t.Parallel()
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "x_total"})
+	if _, err := Open("127.0.0.1:0", opening(), Options{Collectors: []prometheus.Collector{c, c}}); err == nil {
+		t.Error("one collector twice: no error")
 	}
 }
 
