@@ -77,6 +77,17 @@ func serving(tb testing.TB, declared ...string) *testBus {
 
 func (b *testBus) start(tb testing.TB, o *natsserver.Options) {
 	tb.Helper()
+	s := b.make(tb, o)
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		tb.Fatal("nats-server does not start")
+	}
+	b.nats.Store(s)
+}
+
+// make is a nats-server that has not been started.
+func (b *testBus) make(tb testing.TB, o *natsserver.Options) *natsserver.Server {
+	tb.Helper()
 	o.Host, o.Port, o.StoreDir, o.JetStream = "127.0.0.1", natsserver.RANDOM_PORT, tb.TempDir(), true
 	o.NoSigs, o.NoLog, o.ServerName = true, true, "test"
 	o.JetStreamMaxStore, o.JetStreamMaxMemory = 1<<30, 1<<28
@@ -84,12 +95,8 @@ func (b *testBus) start(tb testing.TB, o *natsserver.Options) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s.Start()
 	tb.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
-		tb.Fatal("nats-server does not start")
-	}
-	b.nats.Store(s)
+	return s
 }
 
 func (b *testBus) create(tb testing.TB, js jetstream.JetStream, name string) {
