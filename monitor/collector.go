@@ -13,6 +13,16 @@ import (
 // Jsz with everything in it, one Connz, Subsz, AccountStatz and Healthz. All of these read memory (Healthz lists the
 // store's folders); none is a JetStream API call, however many streams there are.
 //
+// What differs from the exporter (-varz -connz -healthz -accstatz -subz -jsz=all) on purpose:
+//   - gnatsd_varz_http_port is this monitor's port, where NATS, whose own monitor is off, says 0
+//   - gnatsd_varz_http_req_stats_* are there from the start and do not count scrapes, which ask nothing over HTTP
+//   - gnatsd_healthz_* say what our /healthz says: unhealthy while the declared layout does not stand
+//   - a source that a stream has more than once is one series, where the exporter's whole scrape fails
+//   - all JetStream accounts are looked at, not only the first 1024; help texts of jetstream_* are our words
+//
+// Not made, as these flags are off by default: -connz_detailed, -accountz, -gatewayz, -leafz, -routez,
+// -healthz_js_enabled_only, -healthz_js_server_only, -jsz_stream_meta_keys, -jsz_consumer_meta_keys.
+//
 // It is unchecked (Describe sends nothing), because which series there are depends on the server and its streams.
 type collector struct {
 	m        *Monitor

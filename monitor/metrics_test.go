@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -118,6 +119,16 @@ func TestSourcesAndMirror(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for _, subject := range []string{"events.AUDIT.a", "events.AUDIT.b"} {
+		if _, err := b.js(t).Publish(t.Context(), subject, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Until every source has delivered, nats-server has goroutines that outlive its Shutdown.
+	waitFor(t, "copied", func() bool {
+		v, err := b.NATS().Jsz(&natsserver.JSzOptions{})
+		return err == nil && v.Messages == 6
+	})
 	f := scrape(t, open(t, b, Options{}))
 	for _, name := range []string{"jetstream_stream_source_lag", "jetstream_stream_source_active_duration_ns", "jetstream_stream_mirror_lag", "jetstream_stream_mirror_active_duration_ns"} {
 		if n := len(f[name].GetMetric()); n != 1 {
