@@ -1,0 +1,67 @@
+package monitor
+
+import (
+	"runtime"
+
+	"github.com/deltran/deltran-bus/server"
+	natsserver "github.com/nats-io/nats-server/v2/server"
+)
+
+// The deltran_bus_* series: what the exporter cannot know or does not say. Base units: seconds, bytes, Unix time.
+
+var (
+	buildInfo = gauge("deltran_bus_build_info", "Always 1; what the bus is made of.", "version", "nats_version", "go_version")
+	ready     = gauge("deltran_bus_ready", "1 when /readyz answers 200: the declared layout stands and clients can connect.")
+	phase     = gauge("deltran_bus_phase", "1 for the phase that the bus is in, 0 for the others.", "phase")
+	phaseFrom = gauge("deltran_bus_phase_start_timestamp_seconds", "When the phase began.")
+
+	layoutHeld       = gauge("deltran_bus_layout_held_changes", "Streams and consumers of which the boot held a change back: they run on the old setting.")
+	layoutUndeclared = gauge("deltran_bus_layout_undeclared", "Streams and consumers that are there and not declared.")
+	layoutMissing    = gauge("deltran_bus_layout_missing", "Streams and consumers that are declared and not there.")
+
+	storeUsed     = gauge("deltran_bus_store_used_bytes", "Bytes of file storage in use.")
+	storeLimit    = gauge("deltran_bus_store_limit_bytes", "Bytes of file storage that all streams together may use (max_file_store).")
+	storeReserved = gauge("deltran_bus_store_reserved_bytes", "Bytes of file storage that the streams' quotas (max_bytes) add up to.")
+	storeFree     = gauge("deltran_bus_store_disk_free_bytes", "Bytes that are free on the disk of the store; below limit minus used, the disk is full before the limit is reached.")
+)
+
+var phases = []server.Phase{server.Opening, server.Recovering, server.Applying, server.Standing, server.Serving, server.Closing, server.Closed}
+
+// bus are the series that are there in every phase, NATS or not.
+func (c *collector) bus(out sink) {
+	out(sample{buildInfo, labels([]string{"version", "nats_version", "go_version"}, c.m.opts.Version, natsserver.VERSION, runtime.Version()), 1})
+
+	st, now := c.m.bus.State(), c.m.readiness()
+	out(sample{ready, nil, oneIf(now.Ready)})
+	for _, p := range phases {
+		out(sample{phase, labels([]string{"phase"}, string(p)), oneIf(p == st.Phase)})
+	}
+	if !st.Since.IsZero() {
+		out(sample{phaseFrom, nil, seconds(st.Since)})
+	}
+	out(sample{layoutHeld, nil, float64(heldCount(st))})
+	out(sample{layoutUndeclared, nil, float64(len(undeclared(st)))})
+	if st.Phase == server.Serving { // before, what is missing is still being made
+		out(sample{layoutMissing, nil, float64(len(now.Missing))})
+	}
+}
+
+// store are the series of the file store. What a stream reserves without a quota is nothing.
+func (c *collector) store(out sink, js *natsserver.JetStreamVarz) {
+	if js.Config == nil || js.Stats == nil {
+		return
+	}
+	out(sample{storeUsed, nil, float64(js.Stats.Store)})
+	out(sample{storeLimit, nil, float64(js.Config.MaxStore)})
+	out(sample{storeReserved, nil, float64(js.Stats.ReservedStore)})
+	if free, ok := diskFree(js.Config.StoreDir); ok {
+		out(sample{storeFree, nil, float64(free)})
+	}
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,93 @@
+package monitor
+
+import (
+	"fmt"
+	"net"
+	"sync"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// collector makes the series of prometheus-nats-exporter and ours out of one look at NATS per endpoint: one Varz, one
+// Jsz with everything in it, one Connz, Subsz, AccountStatz and Healthz. All of these read memory (Healthz lists the
+// store's folders); none is a JetStream API call, however many streams there are.
+//
+// What differs from the exporter (-varz -connz -healthz -accstatz -subz -jsz=all) on purpose:
+//   - gnatsd_varz_http_port is this monitor's port, where NATS, whose own monitor is off, says 0
+//   - gnatsd_varz_http_req_stats_* are there from the start and do not count scrapes, which ask nothing over HTTP
+//   - gnatsd_healthz_* say what our /healthz says: unhealthy while the declared layout does not stand
+//   - a source that a stream has more than once is one series, where the exporter's whole scrape fails
+//   - all JetStream accounts are looked at, not only the first 1024; help texts of jetstream_* are our words
+//
+// Not made, as these flags are off by default: -connz_detailed, -accountz, -gatewayz, -leafz, -routez,
+// -healthz_js_enabled_only, -healthz_js_server_only, -jsz_stream_meta_keys, -jsz_consumer_meta_keys.
+//
+// It is unchecked (Describe sends nothing), because which series there are depends on the server and its streams.
+type collector struct {
+	m        *Monitor
+	serverID string
+	port     int
+	failures *prometheus.CounterVec
+	descs    sync.Map // name of a walked series → *kind
+}
+
+func newCollector(m *Monitor) *collector {
+	c := &collector{m: m, serverID: m.opts.ServerID, port: m.Addr().(*net.TCPAddr).Port}
+	if c.serverID == "" {
+		c.serverID = m.URL()
+	}
+	c.failures = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "deltran_bus_scrape_failures_total",
+		Help: "Parts of a scrape that failed and are missing from /metrics, by where they come from.",
+	}, []string{"source"})
+	for _, source := range []string{"collector", "bus", "varz", "jsz", "connz", "subsz", "accstatz", "healthz"} {
+		c.failures.WithLabelValues(source)
+	}
+	return c
+}
+
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
+
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	out := sink(func(s sample) { ch <- s })
+	c.try("bus", func() error { c.bus(out); return nil })
+	s := c.m.bus.NATS()
+	if s == nil {
+		return
+	}
+	var varz *natsserver.Varz
+	c.try("varz", func() (err error) {
+		if varz, err = s.Varz(nil); err != nil {
+			return err
+		}
+		c.store(out, &varz.JetStream)
+		return c.varz(out, varz)
+	})
+	if varz == nil {
+		return
+	}
+	c.try("jsz", func() error { return c.jsz(out, s, varz.Name) })
+	c.try("connz", func() error { return c.connz(out, s) })
+	c.try("subsz", func() error { return c.subsz(out, s) })
+	c.try("accstatz", func() error { return c.accstatz(out, s) })
+	c.try("healthz", func() error { c.healthz(out, s); return nil })
+}
+
+// try runs one part of a scrape. A part that fails, even by a panic in the depths of nats-server while it shuts down,
+// costs its own series only.
+func (c *collector) try(source string, part func() error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.failed(source, fmt.Errorf("panic: %v", p))
+		}
+	}()
+	if err := part(); err != nil {
+		c.failed(source, err)
+	}
+}
+
+func (c *collector) failed(source string, err error) {
+	c.failures.WithLabelValues(source).Inc()
+	c.m.log.Warn("metrics: part of a scrape failed", "source", source, "error", err)
+}

@@ -1,0 +1,55 @@
+package monitor
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/deltran/deltran-bus/bootstrap"
+	"github.com/deltran/deltran-bus/server"
+)
+
+// Readiness is the body of /readyz. Fields are only ever added.
+type Readiness struct {
+	Ready      bool               `json:"ready"`           // the layout stands and clients can connect
+	Phase      server.Phase       `json:"phase"`           // how far the bus is
+	Since      time.Time          `json:"since,omitzero"`  // when the phase began
+	Missing    []string           `json:"missing"`         // declared, and not there now: "stream AUDIT"; makes it unready
+	Held       []bootstrap.Change `json:"held"`            // changes that the boot held back, and why; the bus runs on the old setting
+	Undeclared []string           `json:"undeclared"`      // there, and not declared; left alone
+	Error      string             `json:"error,omitempty"` // why it is not ready, where Missing does not say it
+}
+
+// readiness looks now. Before Serving nothing is asked of NATS: what is missing then is still being made.
+func (m *Monitor) readiness() Readiness {
+	st := m.bus.State()
+	r := Readiness{Phase: st.Phase, Since: st.Since, Missing: []string{}, Held: held(st), Undeclared: undeclared(st)}
+	switch s := m.bus.NATS(); {
+	case st.Err != nil:
+		r.Error = st.Err.Error()
+	case st.Phase != server.Serving:
+		r.Error = "the bus is " + string(st.Phase)
+	case s == nil || !s.Running():
+		r.Error = "nats-server is not running"
+	default:
+		r.Missing = append(r.Missing, m.bus.Missing()...)
+		r.Ready = len(r.Missing) == 0
+	}
+	return r
+}
+
+func (m *Monitor) readyz(w http.ResponseWriter, _ *http.Request) {
+	r := m.readiness()
+	code := http.StatusOK
+	if !r.Ready {
+		code = http.StatusServiceUnavailable
+	}
+	writeJSON(w, code, r)
+}
+
+// livez says that the process answers, and nothing else: a liveness probe that looked further would have a bus that
+// recovers a large store, or waits for a person, killed again and again.
+func livez(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, struct {
+		Status string `json:"status"`
+	}{"ok"})
+}
