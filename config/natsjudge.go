@@ -90,7 +90,7 @@ func (c *Config) natsProblems() (*natsserver.Options, Problems) {
 
 // judge asks nats-server; the options hold what it understood.
 func (t *natsText) judge() (*natsserver.Options, Problems) {
-	o := &natsserver.Options{}
+	o := &natsserver.Options{NoSigs: true, NoLog: true} // signals and log are the process's: NewServer would take SIGTERM
 	err := o.ProcessConfigString(strings.Join(t.lines, "\n") + "\n")
 	if o.Port == 0 {
 		o.Port = natsserver.RANDOM_PORT // 0 would be 4222

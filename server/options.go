@@ -38,7 +38,7 @@ func (s *Server) natsOptions(c *config.Config) (*natsserver.Options, error) {
 	}
 	// The gate: Listen opens the port. A cluster's routes wait for the port, there it has to be open from the start.
 	o.DontListen = o.Cluster.Port == 0
-	o.NoSigs, o.NoLog, o.DisableJetStreamBanner = true, true, true
+	o.DisableJetStreamBanner = true
 	o.LameDuckDuration, o.LameDuckGracePeriod = c.Bus.LameDuck, 10*time.Millisecond // a file may not say less than 30s
 	return o, nil
 }

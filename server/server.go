@@ -78,13 +78,7 @@ func (s *Server) ClientURL() string {
 	return ""
 }
 
-func (s *Server) starting() bool {
-	switch s.State().Phase {
-	case Serving, Standing:
-		return false
-	}
-	return true
-}
+func (s *Server) starting() bool { return s.State().Phase != Serving }
 
 // Open goes the way of a declaration up to the gate: options, ports probed, store locked, NATS started with its client
 // port closed, recovery, layout. In-process connections work when it returns. On an error nothing stays open and
