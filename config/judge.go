@@ -22,7 +22,7 @@ func (c *Config) judge(ctx context.Context, sc scope, ps Problems) error {
 	}
 	opts, nats := c.natsProblems()
 	ps = append(ps, nats...)
-	ps = append(ps, c.listenProblems(opts)...)
+	ps = append(ps, c.listenProblems(opts, nats)...)
 	ps = append(ps, c.nodeProblems(c.Streams, opts)...)
 	if sc == forMachine {
 		streams := slices.DeleteFunc(slices.Clone(c.Streams), func(s Stream) bool { return broken(s) })

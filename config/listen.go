@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -10,8 +11,8 @@ import (
 )
 
 // listenProblems finds listeners that other machines reach although anyone may come in or listen in. [bus]
-// allow_insecure takes them as they are.
-func (c *Config) listenProblems(o *natsserver.Options) (ps Problems) {
+// allow_insecure takes them as they are. Of an address that nats-server did not understand enough is said already.
+func (c *Config) listenProblems(o *natsserver.Options, said Problems) (ps Problems) {
 	if c.Monitor.Listen != "" {
 		at := path{"monitor", "listen"}
 		host, port, err := net.SplitHostPort(c.Monitor.Listen)
@@ -28,7 +29,8 @@ func (c *Config) listenProblems(o *natsserver.Options) (ps Problems) {
 		return ps
 	}
 	for _, l := range c.Listeners(o) {
-		if Loopback(l.Host) || len(l.Lacks) == 0 {
+		unclear := slices.ContainsFunc(said, func(p Problem) bool { return len(p.at) > 1 && p.at[1] == l.keys[0] })
+		if Loopback(l.Host) || len(l.Lacks) == 0 || unclear {
 			continue
 		}
 		ps.add(path{"nats"}.with(l.keys...), "%s can be reached from other machines without %s; add %s, listen on 127.0.0.1, or say [bus] allow_insecure = true",

@@ -116,6 +116,7 @@ func (t *natsText) judge() (*natsserver.Options, Problems) {
 var (
 	unknownField = regexp.MustCompile(`^unknown field "(.*)"$`)
 	wrongType    = regexp.MustCompile(`^interface conversion: interface \{\} is (\S+), not (\S+)$`)
+	badDuration  = regexp.MustCompile(`^error parsing \S+: time: (?:invalid duration|unknown unit .* in duration|missing unit in duration) (".*")$`)
 	places       = regexp.MustCompile(`(\S*:\d+:\d+: )|( in line \d+)`)
 )
 
@@ -146,6 +147,9 @@ func (t *natsText) place(e error) Problem {
 // plainWords rewords what nats-server says in Go's terms.
 func plainWords(s string) string {
 	s = places.ReplaceAllString(s, "")
+	if m := badDuration.FindStringSubmatch(s); m != nil {
+		return m[1] + " is not a duration that nats-server takes; write one such as \"30s\" or \"2m\""
+	}
 	m := wrongType.FindStringSubmatch(s)
 	if m == nil {
 		return s

@@ -30,7 +30,8 @@ func File(name, text string) Source {
 	}
 	_, err := toml.Decode(text, &s.tree)
 	if pe, ok := err.(toml.ParseError); ok {
-		s.problems = Problems{{File: name, Line: max(pe.Position.Line, 1), Path: pe.LastKey, Message: "is not TOML: " + pe.Message}}
+		line := 1 + strings.Count(text[:min(max(pe.Position.Start, 0), len(text))], "\n")
+		s.problems = Problems{{File: name, Line: line, Path: pe.LastKey, Message: "is not TOML: " + pe.Message}}
 	} else if err != nil {
 		s.problems = Problems{{File: name, Line: 1, Message: "is not TOML: " + err.Error()}}
 	}

@@ -80,10 +80,9 @@ file over what is built in.
 Exit codes: 0 ok, 1 failed, 3 differences found (plan, apply), 64 wrong usage, 78 wrong configuration.`,
 		Version: version(),
 		Reader:  stdin, Writer: stdout, ErrWriter: stderr,
-		ExitErrHandler:  func(*cli.Context, error) {},
-		HideHelpCommand: true,
-		Flags:           serveFlags(),
-		Action:          serve,
+		ExitErrHandler: func(*cli.Context, error) {},
+		Flags:          serveFlags(),
+		Action:         serve,
 		Commands: []*cli.Command{
 			{Name: "serve", Usage: "run the bus (also without a command)", Flags: serveFlags(), Action: serve},
 			{Name: "check", Usage: "judge a configuration without starting anything", Flags: configFlags(), Action: check},
@@ -105,7 +104,7 @@ Exit codes: 0 ok, 1 failed, 3 differences found (plan, apply), 64 wrong usage, 7
 }
 
 func onUsageError(_ *cli.Context, err error, _ bool) error {
-	return usageError{errors.New(strings.TrimPrefix(err.Error(), "flag provided but not defined: "))}
+	return usageError{errors.New(strings.Replace(err.Error(), "flag provided but not defined:", "there is no flag", 1))}
 }
 
 // noArguments refuses words that no command takes: a mistyped command must not start a bus.
@@ -120,7 +119,7 @@ func noArguments(action cli.ActionFunc) cli.ActionFunc {
 		}
 		hint := ""
 		if s := cli.SuggestCommand(c.App.Commands, word); s != "" {
-			hint = fmt.Sprintf("; did you mean %q?", s)
+			hint = "; " + strings.Replace(s, "Did", "did", 1)
 		}
 		return misuse("there is no command %q%s", word, hint)
 	}
