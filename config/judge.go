@@ -2,7 +2,6 @@ package config
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -20,15 +19,13 @@ func (c *Config) judge(ctx context.Context, sc scope, ps Problems) error {
 	if sc == forLayout {
 		return ps.in(c.sources)
 	}
-	opts, nats := c.natsProblems()
+	opts, _, nats := c.natsOptions(nil)
 	ps = append(ps, nats...)
 	ps = append(ps, c.listenProblems(opts, nats)...)
-	ps = append(ps, c.nodeProblems(c.Streams, opts)...)
+	ps = append(ps, c.nodeProblems()...)
 	if sc == forMachine {
 		streams := slices.DeleteFunc(slices.Clone(c.Streams), func(s Stream) bool { return broken(s) })
-		if len(nats) == 0 {
-			ps = append(ps, c.machineProblems()...)
-		}
+		ps = append(ps, c.machineProblems()...)
 		if !c.embeddedStreams() { // a test has tried those
 			ps = append(ps, rehearse(ctx, streams, opts)...)
 		}
@@ -38,15 +35,11 @@ func (c *Config) judge(ctx context.Context, sc scope, ps Problems) error {
 
 // machineProblems asks this machine: are secrets and certificates there, and does nats-server take it all together?
 func (c *Config) machineProblems() (ps Problems) {
-	real, secrets, err := c.Options()
-	if err == nil {
-		_, err = natsserver.NewServer(real) // looks at the options as a whole, opens nothing
+	o, secrets, ps := c.natsOptions(resolveSecret)
+	if len(ps) > 0 {
+		return ps
 	}
-	var why Problems
-	if errors.As(err, &why) {
-		return why
-	}
-	if err != nil {
+	if _, err := natsserver.NewServer(o); err != nil { // looks at the options as a whole, opens nothing
 		ps.add(path{"nats"}, "%s", Redact(plainWords(err.Error()), secrets))
 	}
 	return ps

@@ -46,11 +46,9 @@ var aliases = map[string]string{
 	"max_mem": "max_memory_store", "max_mem_store": "max_memory_store",
 }
 
-// natsProblems lets nats-server judge [nats], but for what only the machine it runs on can say. The options hold what
-// it understood, also when there are problems.
-func (c *Config) natsProblems() (*natsserver.Options, Problems) {
-	var ps Problems
-	ours := map[string]any{}
+// ours is what of [nats] goes to nats-server, and what does not and why.
+func (c *Config) ours() (nats map[string]any, ps Problems) {
+	nats = map[string]any{}
 	for k, v := range c.NATS {
 		switch lower := strings.ToLower(k); {
 		case elsewhere[lower] != "":
@@ -58,7 +56,7 @@ func (c *Config) natsProblems() (*natsserver.Options, Problems) {
 		case k != lower:
 			ps.add(path{"nats", k}, "is written in lower case: %s", lower)
 		case lower != "jetstream":
-			ours[k] = v
+			nats[k] = v
 		}
 	}
 	if _, ok := c.NATS["jetstream"].(map[string]any); !ok {
@@ -81,11 +79,22 @@ func (c *Config) natsProblems() (*natsserver.Options, Problems) {
 	if s, ok := js["store_dir"].(string); !ok || s == "" {
 		ps.add(path{"nats", "jetstream", "store_dir"}, "names no folder; write one such as \"./deltran-data\"")
 	}
-	ours["jetstream"] = js
-	var text natsText
-	text.write(ours)
-	o, more := text.judge()
-	return o, append(append(ps, text.problems...), more...)
+	nats["jetstream"] = js
+	return nats, ps
+}
+
+// natsOptions lets nats-server judge [nats]; the options hold what it understood, also when there are problems. Without
+// resolve what only the machine it runs on can say is left out.
+func (c *Config) natsOptions(resolve func(ref string) (string, error)) (o *natsserver.Options, secrets []string, ps Problems) {
+	text := natsText{resolve: resolve}
+	nats, ps := c.ours()
+	text.write(nats)
+	o, said := text.judge()
+	ps = append(append(ps, text.problems...), said...)
+	for i := range ps {
+		ps[i].Message = Redact(ps[i].Message, text.secrets)
+	}
+	return o, text.secrets, ps
 }
 
 // judge asks nats-server; the options hold what it understood.
@@ -154,7 +163,7 @@ func plainWords(s string) string {
 	if m == nil {
 		return s
 	}
-	return fmt.Sprintf("is %s; nats-server wants %s", typeWord(m[1]), typeWord(m[2]))
+	return fmt.Sprintf("%s stands where nats-server wants %s", typeWord(m[1]), typeWord(m[2]))
 }
 
 func typeWord(t string) string {

@@ -60,6 +60,11 @@ func (t *natsText) secret(at path, v string) string {
 		return ""
 	}
 	t.secrets = append(t.secrets, s)
+	if u, err := url.Parse(s); err == nil {
+		if password, ok := u.User.Password(); ok {
+			t.secrets = append(t.secrets, password)
+		}
+	}
 	return s
 }
 
@@ -105,7 +110,8 @@ func resolveSecret(ref string) (string, error) {
 
 // Redact replaces every secret in s. Secrets shorter than four characters would also hit innocent text and are left.
 func Redact(s string, secrets []string) string {
-	for _, secret := range secrets {
+	longest := slices.SortedFunc(slices.Values(secrets), func(a, b string) int { return len(b) - len(a) })
+	for _, secret := range longest { // one may be part of another
 		if len(secret) >= 4 {
 			s = strings.ReplaceAll(s, secret, "[secret]")
 		}
