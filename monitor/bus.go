@@ -54,7 +54,7 @@ func (c *collector) store(out sink, js *natsserver.JetStreamVarz) {
 	out(sample{storeUsed, nil, float64(js.Stats.Store)})
 	out(sample{storeLimit, nil, float64(js.Config.MaxStore)})
 	out(sample{storeReserved, nil, float64(js.Stats.ReservedStore)})
-	if free, ok := diskFree(js.Config.StoreDir); ok {
+	if free, err := server.FreeSpace(js.Config.StoreDir); err == nil { // not known everywhere: then there is no series
 		out(sample{storeFree, nil, float64(free)})
 	}
 }
