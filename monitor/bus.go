@@ -28,20 +28,19 @@ var (
 var phases = []server.Phase{server.Opening, server.Recovering, server.Applying, server.Standing, server.Serving, server.Closing, server.Closed}
 
 // bus are the series that are there in every phase, NATS or not.
-func (c *collector) bus(out sink) {
+func (c *collector) bus(out sink, now Readiness) {
 	out(sample{buildInfo, labels([]string{"version", "nats_version", "go_version"}, c.m.opts.Version, natsserver.VERSION, runtime.Version()), 1})
 
-	st, now := c.m.bus.State(), c.m.readiness()
 	out(sample{ready, nil, oneIf(now.Ready)})
 	for _, p := range phases {
-		out(sample{phase, labels([]string{"phase"}, string(p)), oneIf(p == st.Phase)})
+		out(sample{phase, labels([]string{"phase"}, string(p)), oneIf(p == now.Phase)})
 	}
-	if !st.Since.IsZero() {
-		out(sample{phaseFrom, nil, seconds(st.Since)})
+	if !now.Since.IsZero() {
+		out(sample{phaseFrom, nil, seconds(now.Since)})
 	}
-	out(sample{layoutHeld, nil, float64(heldCount(st))})
-	out(sample{layoutUndeclared, nil, float64(len(undeclared(st)))})
-	if st.Phase == server.Serving { // before, what is missing is still being made
+	out(sample{layoutHeld, nil, float64(len(now.Held))})
+	out(sample{layoutUndeclared, nil, float64(len(now.Undeclared))})
+	if now.Phase == server.Serving { // before, what is missing is still being made
 		out(sample{layoutMissing, nil, float64(len(now.Missing))})
 	}
 }
@@ -54,7 +53,7 @@ func (c *collector) store(out sink, js *natsserver.JetStreamVarz) {
 	out(sample{storeUsed, nil, float64(js.Stats.Store)})
 	out(sample{storeLimit, nil, float64(js.Config.MaxStore)})
 	out(sample{storeReserved, nil, float64(js.Stats.ReservedStore)})
-	if free, ok := diskFree(js.Config.StoreDir); ok {
+	if free, err := server.FreeSpace(js.Config.StoreDir); err == nil { // not known everywhere: then there is no series
 		out(sample{storeFree, nil, float64(free)})
 	}
 }

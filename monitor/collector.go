@@ -51,7 +51,8 @@ func (c *collector) Describe(chan<- *prometheus.Desc) {}
 
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	out := sink(func(s sample) { ch <- s })
-	c.try("bus", func() error { c.bus(out); return nil })
+	var now Readiness
+	c.try("bus", func() error { now = c.m.readiness(); c.bus(out, now); return nil })
 	s := c.m.bus.NATS()
 	if s == nil {
 		return
@@ -71,7 +72,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.try("connz", func() error { return c.connz(out, s) })
 	c.try("subsz", func() error { return c.subsz(out, s) })
 	c.try("accstatz", func() error { return c.accstatz(out, s) })
-	c.try("healthz", func() error { c.healthz(out, s); return nil })
+	c.try("healthz", func() error { c.healthz(out, s, now); return nil })
 }
 
 // try runs one part of a scrape. A part that fails, even by a panic in the depths of nats-server while it shuts down,

@@ -71,9 +71,9 @@ func (a *answer) Header() http.Header         { return a.header }
 func (a *answer) WriteHeader(code int)        { a.code = code }
 func (a *answer) Write(b []byte) (int, error) { return a.body.Write(b) }
 
-// status is what /healthz says now in one word: "ok", "unavailable" or "error".
-func (m *Monitor) status(s *natsserver.Server) string {
-	if !m.readiness().Ready {
+// status is what /healthz says in one word: "ok", "unavailable" or "error".
+func status(s *natsserver.Server, r Readiness) string {
+	if !r.Ready {
 		return unavailable("").Status
 	}
 	var h *natsserver.HealthStatus

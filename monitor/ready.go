@@ -8,7 +8,8 @@ import (
 	"github.com/deltran/deltran-bus/server"
 )
 
-// Readiness is the body of /readyz. Fields are only ever added.
+// Readiness is the body of /readyz. Fields are only ever added. The lists are never null; Held and Undeclared do not
+// make a bus unready.
 type Readiness struct {
 	Ready      bool               `json:"ready"`           // the layout stands and clients can connect
 	Phase      server.Phase       `json:"phase"`           // how far the bus is

@@ -3,6 +3,7 @@ package monitor
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +97,40 @@ func TestDeletedAtRunTime(t *testing.T) {
 	b.create(t, js, "stream AUDIT")
 	b.create(t, js, "consumer RISK/reader")
 	get(t, m.URL()+"/readyz").mustBe(t, 200, `"missing": []`)
+	get(t, m.URL()+"/healthz").mustBe(t, 200)
+}
+
+// What the boot held back or found undeclared is told, and is no reason to be unready.
+func TestHeldAndUndeclared(t *testing.T) {
+	t.Parallel()
+	b := serving(t, "stream AUDIT")
+	st := servingState()
+	plan := `{"changes":[{"action":"update","stream":"AUDIT","class":"loses","fields":[{"field":"max_age","have":2,"want":1,"class":"loses","why":"older messages go"}]}],
+		"undeclared":[{"stream":"OLD"},{"stream":"AUDIT","consumer":"stray"}]}`
+	if err := json.Unmarshal([]byte(plan), &st.Plan); err != nil {
+		t.Fatal(err)
+	}
+	b.set(st)
+	m := open(t, b, Options{})
+	r := get(t, m.URL()+"/readyz")
+	r.mustBe(t, 200, `"ready": true`, "older messages go")
+	var ready struct {
+		Held []struct {
+			Stream string
+			Fields []struct{ Field, Why string }
+		}
+		Undeclared []string
+	}
+	if err := json.Unmarshal([]byte(r.body), &ready); err != nil {
+		t.Fatal(err)
+	}
+	if len(ready.Held) != 1 || ready.Held[0].Stream != "AUDIT" || ready.Held[0].Fields[0].Field != "max_age" {
+		t.Errorf("held: %+v", ready.Held)
+	}
+	if want := []string{"stream OLD", "consumer AUDIT/stray"}; !slices.Equal(ready.Undeclared, want) {
+		t.Errorf("undeclared %q, want %q", ready.Undeclared, want)
+	}
+	get(t, m.URL()+"/metrics").mustBe(t, 200, "deltran_bus_layout_held_changes 1", "deltran_bus_layout_undeclared 2", "deltran_bus_ready 1")
 	get(t, m.URL()+"/healthz").mustBe(t, 200)
 }
 
