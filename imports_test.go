@@ -1,0 +1,64 @@
+package deltranbus_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/deltran/deltran-bus/"
+
+// The house: which room may import which, directly. Data flows down, never back up. monitor knows bootstrap for the
+// types of a plan that server's State holds.
+var may = map[string][]string{
+	"config":             {},
+	"bootstrap":          {"config"},
+	"server":             {"bootstrap", "config"},
+	"monitor":            {"bootstrap", "server"},
+	"cmd/deltran-bus":    {"bootstrap", "config", "monitor", "server"},
+	"scripts/bench":      {},
+	"scripts/interop":    {},
+	"scripts/smoke":      {},
+	"scripts/interop/go": {},
+}
+
+// What must not reach a binary through a room, however far down: what embeds the bus stays light.
+var never = map[string][]string{
+	"server": {"prometheus", "urfave", "jsm.go"},
+}
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	for line := range strings.Lines(golist(t, "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...")) {
+		words := strings.Fields(line)
+		room := strings.TrimPrefix(words[0], module)
+		allowed, known := may[room]
+		if !known {
+			t.Errorf("%s is a room that the table does not know", room)
+			continue
+		}
+		for _, w := range words[1:] {
+			if to, ours := strings.CutPrefix(w, module); ours && !slices.Contains(allowed, to) {
+				t.Errorf("%s imports %s", room, to)
+			}
+		}
+	}
+	for room, words := range never {
+		deps := golist(t, "-deps", "./"+room)
+		for _, w := range words {
+			if strings.Contains(deps, "/"+w) {
+				t.Errorf("%s reaches %s", room, w)
+			}
+		}
+	}
+}
+
+func golist(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
