@@ -131,7 +131,10 @@ func contestants(ctx context.Context, bus, bin, work string) (_ *field, err erro
 		return nil
 	}
 	empty := filepath.Join(work, "empty.toml")
-	if err := os.WriteFile(empty, []byte("[bus]\ndefault_streams = false\n"), 0o600); err != nil {
+	if err := os.WriteFile(empty, fmt.Appendf(nil, `
+		bus.default_streams = false
+		nats.jetstream.max_file_store = %q
+	`, roomy), 0o600); err != nil {
 		return nil, err
 	}
 	always, lazily := natsServer(stock, work, "always"), natsServer(stock, work, "2m")
@@ -150,6 +153,10 @@ func contestants(ctx context.Context, bus, bin, work string) (_ *field, err erro
 	return f, nil
 }
 
+// roomy is the max_file_store of servers on which a client makes the layout: on the warm store nats-server wants room for
+// each stream's max_bytes once more before it finds that the stream stands already.
+const roomy = "20GB"
+
 // natsServer is a stock server with the configuration that the bus has by default.
 func natsServer(binary, work, sync string) func(addr, store string) (*exec.Cmd, error) {
 	return func(addr, store string) (*exec.Cmd, error) {
@@ -159,8 +166,8 @@ func natsServer(binary, work, sync string) func(addr, store string) (*exec.Cmd, 
 			http: "127.0.0.1:-1"
 			server_name: "bench"
 			max_payload: 8MB
-			jetstream { store_dir: %q, max_file_store: 10GB, max_memory_store: 256MB, sync_interval: %s }
-		`, addr, store, sync)
+			jetstream { store_dir: %q, max_file_store: %s, max_memory_store: 256MB, sync_interval: %s }
+		`, addr, store, roomy, sync)
 		return exec.Command(binary, "--config", file), os.WriteFile(file, []byte(text), 0o600)
 	}
 }
