@@ -1,11 +1,10 @@
 package main
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"time"
-
-	"github.com/nats-io/nuid"
 )
 
 // What the specification declares, in the order of its table.
@@ -34,12 +33,12 @@ func names(domain string) []string {
 // newEvent is an envelope as the specification's Rust publisher makes it.
 func newEvent() []byte {
 	event, err := json.Marshal(map[string]any{
-		"event_id":   nuid.Next(),
+		"event_id":   rand.Text(),
 		"event_type": "transaction.created",
 		"timestamp":  time.Now().UTC(),
 		"source":     "token-engine",
 		"version":    "1.0",
-		"data":       map[string]any{"transaction_id": nuid.Next(), "amount": 1000.00, "currency": "USD"},
+		"data":       map[string]any{"transaction_id": rand.Text(), "amount": 1000.00, "currency": "USD"},
 	})
 	if err != nil {
 		panic(err) // a map of strings and numbers
