@@ -1,0 +1,46 @@
+# `go run ./cmd/deltran-bus` and `go test ./...` do everything without make; this is for the rest. Try `make help`.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BIN     ?= bin
+ROUNDS  ?= 15
+
+.PHONY: help build test race lint fuzz cross smoke interop deploy-check bench-startup ci clean
+
+help: ## show this
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+build: ## build bin/deltran-bus
+	go build -trimpath -ldflags "-s -w -X main.release=$(VERSION)" -o $(BIN)/deltran-bus ./cmd/deltran-bus
+
+test: ## run the tests
+	go test ./...
+
+race: ## run the tests with the race detector
+	go test -race ./...
+
+lint: ## format, vet, staticcheck, known vulnerabilities, modules, shell scripts
+	scripts/lint
+
+fuzz: ## run every fuzzer for a short while (FUZZTIME=10s each)
+	scripts/fuzz
+
+cross: ## build for the other systems
+	scripts/cross
+
+smoke: build ## look at the built binary as a new user does
+	go run ./scripts/smoke -bus $(BIN)/deltran-bus
+
+interop: build ## the specification's examples with real clients (nats.go, nats.js, C, natscli, curl)
+	go run ./scripts/interop -bus $(BIN)/deltran-bus -bin $(BIN)
+
+deploy-check: ## check the image, the compose file and the systemd unit in deploy/
+	scripts/deploy-check
+
+bench-startup: build ## measure the start beside nats-server and natscli (ROUNDS=15)
+	go run ./scripts/bench startup -bus $(BIN)/deltran-bus -bin $(BIN) -rounds $(ROUNDS) -require-cold 10 -require-warm 15
+
+ci: ## everything that has to pass, as CI runs it
+	.ci/run
+
+clean: ## remove what was built
+	rm -rf $(BIN)
