@@ -47,7 +47,9 @@ func TestHeldHoldsBackOnlyItself(t *testing.T) {
 		{"irreversible", ``, "subject_delete_marker_ttl=\"1m\"\ndescription=\"x\"", []string{"allow_msg_ttl", "allow_rollup_hdrs", "subject_delete_marker_ttl"},
 			func(c jetstream.StreamConfig) bool { return c.Description == "x" && !c.AllowMsgTTL }},
 		{"conflict", ``, "mirror={name=\"X\"}\nsubjects=[]\ndescription=\"x\"", []string{"duplicate_window", "mirror", "subjects"},
-			func(c jetstream.StreamConfig) bool { return c.Description == "x" && len(c.Subjects) == 1 && c.Mirror == nil }},
+			func(c jetstream.StreamConfig) bool {
+				return c.Description == "x" && len(c.Subjects) == 1 && c.Mirror == nil
+			}},
 		{"combination", ``, "discard=\"new\"\nmax_msgs_per_subject=1\ndiscard_new_per_subject=true\ndescription=\"x\"", []string{"discard_new_per_subject", "max_msgs_per_subject"},
 			func(c jetstream.StreamConfig) bool {
 				return c.Description == "x" && c.Discard == jetstream.DiscardNew && !c.DiscardNewPerSubject

@@ -13,8 +13,6 @@ package bootstrap
 import (
 	"slices"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Class says what changing a field does to what is there. They are listed from harmless to impossible.
@@ -147,7 +145,7 @@ func (c Change) split(a Allow) (done, held []Field) {
 	if c.stream != nil {
 		_, done, held = settle(c.stream.kind(), a)
 	} else {
-		_, done, held = settle(c.consumer.kind(), a)
+		_, done, held = settle(c.consumer.kind(a), a)
 	}
 	return done, held
 }
@@ -158,8 +156,8 @@ func (c Change) with(fields []Field) Change {
 	c.Fields, c.Class = fields, Safe
 	for i, f := range fields {
 		c.Class = graver(c.Class, f.Class)
-		if j := slices.IndexFunc(weighed, func(w Field) bool { return w.Name == f.Name }); j >= 0 {
-			fields[i].Cost = weighed[j].Cost
+		if w := named(weighed, f.Name); w != nil {
+			fields[i].Cost = w.Cost
 		}
 	}
 	return c
@@ -172,6 +170,3 @@ func limitless[N int | int32 | int64 | time.Duration](n N) bool { return n <= 0 
 func lowered[N int | int32 | int64 | time.Duration](have, want N) bool {
 	return !limitless(want) && (limitless(have) || want < have)
 }
-
-// sameMirror compares what JetStream compares; both are normalised.
-func sameMirror(a, b *jetstream.StreamSource) bool { return equal(a, b) }
