@@ -123,7 +123,10 @@ func (p Plan) part(a Allow, doable bool) Plan {
 	}
 	for _, c := range p.Changes {
 		if c.Action == Create {
-			if (c.Class != Conflict) == doable {
+			if c.Why = c.refused(a); c.Why == "" {
+				c.Class = Safe
+			}
+			if (c.Why == "") == doable {
 				out.Changes = append(out.Changes, c)
 			}
 			continue
@@ -138,6 +141,14 @@ func (p Plan) part(a Allow, doable bool) Plan {
 		}
 	}
 	return out
+}
+
+// refused is why a create cannot be made with the allowance; empty if it can.
+func (c Change) refused(a Allow) string {
+	if c.consumer != nil {
+		return c.consumer.refuseCreate(a)
+	}
+	return c.Why
 }
 
 // split parts the fields of an update into those that Apply changes with the allowance and those that stay different.

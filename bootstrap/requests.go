@@ -183,7 +183,8 @@ func (e *consumerEdit) sameUnder(send jetstream.ConsumerConfig) func(jetstream.S
 
 // exclusive is the group of consumers that may not share a message: those of a work queue.
 func (e *consumerEdit) exclusive() string {
-	if e.stream.declared.Retention == jetstream.WorkQueuePolicy {
+	s := e.stream // which stays a work queue for ever
+	if s.declared.Retention == jetstream.WorkQueuePolicy || s.there != nil && s.there.Config.Retention == jetstream.WorkQueuePolicy {
 		return e.stream.declared.Name
 	}
 	return "\x00" + e.stream.declared.Name + "\x00" + nameOf(e.declared)

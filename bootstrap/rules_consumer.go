@@ -112,7 +112,7 @@ var consumerRules = map[string]consumerRule{
 	},
 	"filter_subjects": func(c *consumerChange) (Class, string) {
 		if c.stream.there.Config.Retention == jetstream.WorkQueuePolicy { // for ever
-			if why := c.taken(); why != "" {
+			if why := c.taken(presentFilters); why != "" {
 				return Conflict, why
 			}
 		}

@@ -1,9 +1,6 @@
 package bootstrap
 
-import (
-	"maps"
-	"slices"
-)
+import "slices"
 
 // kind is what settling needs to know about one thing that is there and declared: a stream or a consumer.
 type kind[C any] struct {
@@ -65,10 +62,7 @@ type settling[C any] struct {
 // holding is the declaration with some fields as they are there, and what that would change. What may not be changed is
 // held as well. It is not ok when something is changed that was to be held, or when the server would refuse the whole.
 func (s settling[C]) holding(hold map[string]bool) (send C, done []Field, ok bool) {
-	hold = maps.Clone(hold)
-	if hold == nil {
-		hold = map[string]bool{}
-	}
+	hold = s.withLinked(hold)
 	for again := true; again; {
 		again = false
 		send, done, ok = s.without(hold)
@@ -83,12 +77,21 @@ func (s settling[C]) holding(hold map[string]bool) (send C, done []Field, ok boo
 				return send, nil, false
 			}
 			again, hold[f.Name] = true, true
-			for _, l := range s.linked[f.Name] {
-				hold[l] = true
-			}
+			hold = s.withLinked(hold)
 		}
 	}
 	return send, done, s.refuse(s.normal(send)) == ""
+}
+
+func (s settling[C]) withLinked(hold map[string]bool) map[string]bool {
+	out := map[string]bool{}
+	for f := range hold {
+		out[f] = true
+		for _, l := range s.linked[f] {
+			out[l] = true
+		}
+	}
+	return out
 }
 
 func (s settling[C]) without(hold map[string]bool) (send C, done []Field, ok bool) {
