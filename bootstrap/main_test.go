@@ -16,7 +16,11 @@ import (
 	"github.com/deltran/deltran-bus/config"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// nats-server leaves these two behind for a while: they wait for an origin that does not exist.
+func TestMain(m *testing.M) {
+	const stream = "github.com/nats-io/nats-server/v2/server.(*stream)."
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(stream+"setupMirrorConsumer.func3"), goleak.IgnoreAnyFunction(stream+"trySetupSourceConsumer.func3"))
+}
 
 // bus is a real nats-server in this process, without a port.
 type bus struct {
@@ -46,7 +50,7 @@ func start(t testing.TB, change ...func(*natsserver.Options)) *bus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Second)
 	t.Cleanup(func() {
 		cancel()
 		nc.Close()
@@ -153,4 +157,10 @@ func (p Plan) field(name string) *Field {
 		}
 	}
 	return nil
+}
+
+var distant = time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func inFolder(dir string) func(*natsserver.Options) {
+	return func(o *natsserver.Options) { o.StoreDir = dir }
 }

@@ -13,8 +13,6 @@ package bootstrap
 import (
 	"slices"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Class says what changing a field does to what is there. They are listed from harmless to impossible.
@@ -125,7 +123,10 @@ func (p Plan) part(a Allow, doable bool) Plan {
 	}
 	for _, c := range p.Changes {
 		if c.Action == Create {
-			if (c.Class != Conflict) == doable {
+			if c.Why = c.refused(a); c.Why == "" {
+				c.Class = Safe
+			}
+			if (c.Why == "") == doable {
 				out.Changes = append(out.Changes, c)
 			}
 			continue
@@ -142,12 +143,20 @@ func (p Plan) part(a Allow, doable bool) Plan {
 	return out
 }
 
+// refused is why a create cannot be made with the allowance; empty if it can.
+func (c Change) refused(a Allow) string {
+	if c.consumer != nil {
+		return c.consumer.refuseCreate(a)
+	}
+	return c.Why
+}
+
 // split parts the fields of an update into those that Apply changes with the allowance and those that stay different.
 func (c Change) split(a Allow) (done, held []Field) {
 	if c.stream != nil {
 		_, done, held = settle(c.stream.kind(), a)
 	} else {
-		_, done, held = settle(c.consumer.kind(), a)
+		_, done, held = settle(c.consumer.kind(a), a)
 	}
 	return done, held
 }
@@ -158,8 +167,8 @@ func (c Change) with(fields []Field) Change {
 	c.Fields, c.Class = fields, Safe
 	for i, f := range fields {
 		c.Class = graver(c.Class, f.Class)
-		if j := slices.IndexFunc(weighed, func(w Field) bool { return w.Name == f.Name }); j >= 0 {
-			fields[i].Cost = weighed[j].Cost
+		if w := named(weighed, f.Name); w != nil {
+			fields[i].Cost = w.Cost
 		}
 	}
 	return c
@@ -172,6 +181,3 @@ func limitless[N int | int32 | int64 | time.Duration](n N) bool { return n <= 0 
 func lowered[N int | int32 | int64 | time.Duration](have, want N) bool {
 	return !limitless(want) && (limitless(have) || want < have)
 }
-
-// sameMirror compares what JetStream compares; both are normalised.
-func sameMirror(a, b *jetstream.StreamSource) bool { return equal(a, b) }

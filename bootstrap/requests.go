@@ -77,6 +77,7 @@ func (a api) createConsumer(s *step) {
 	e := s.change.consumer
 	send := e.sendable(e.declared)
 	s.group, s.wants = e.exclusive(), orAll(filters(send))
+	s.same = e.sameUnder(send)
 	s.do = func(ctx context.Context) error {
 		err := a.consumer(ctx, s.change.Stream, fieldsOf(send), Create, 0)
 		switch refusal(err) {
@@ -97,13 +98,24 @@ func (a api) createConsumer(s *step) {
 
 func (a api) updateConsumer(s *step, allow Allow) {
 	e := s.change.consumer
-	send, done, _ := settle(e.kind(), allow)
+	send, done, _ := settle(e.kind(allow), allow)
 	if len(done) == 0 {
 		return
 	}
 	send = e.sendable(send)
 	s.change = s.change.with(done)
 	s.group, s.has, s.wants = e.exclusive(), orAll(filters(e.there.Config)), orAll(filters(send))
+	s.same = e.sameUnder(send)
+	s.clamp = func(l jetstream.StreamConsumerLimits) *step {
+		half := e.there.Config
+		if l.MaxAckPending > 0 {
+			half.MaxAckPending = min(half.MaxAckPending, l.MaxAckPending)
+		}
+		if l.InactiveThreshold > 0 {
+			half.InactiveThreshold = min(half.InactiveThreshold, l.InactiveThreshold)
+		}
+		return &step{change: s.change, do: a.consumerUpdate(e.there, s.change.Stream, half), between: true, done: make(chan struct{}), group: s.group}
+	}
 	pause := slices.ContainsFunc(done, func(f Field) bool { return f.Name == "pause_until" })
 	s.do = func(ctx context.Context) error {
 		if !pause || len(done) > 1 {
@@ -161,9 +173,18 @@ func (e *consumerEdit) sendable(c jetstream.ConsumerConfig) jetstream.ConsumerCo
 	return c
 }
 
+// sameUnder tells whether what is sent is taken under other limits of the stream, and as it is meant.
+func (e *consumerEdit) sameUnder(send jetstream.ConsumerConfig) func(jetstream.StreamConsumerLimits) bool {
+	return func(l jetstream.StreamConsumerLimits) bool {
+		is := normalConsumer(send, l, e.stream.world.have.Limits)
+		return equal(is, e.normal(send)) && !exceeds(is.MaxAckPending, is.InactiveThreshold, l)
+	}
+}
+
 // exclusive is the group of consumers that may not share a message: those of a work queue.
 func (e *consumerEdit) exclusive() string {
-	if e.stream.declared.Retention == jetstream.WorkQueuePolicy {
+	s := e.stream // which stays a work queue for ever
+	if s.declared.Retention == jetstream.WorkQueuePolicy || s.there != nil && s.there.Config.Retention == jetstream.WorkQueuePolicy {
 		return e.stream.declared.Name
 	}
 	return "\x00" + e.stream.declared.Name + "\x00" + nameOf(e.declared)

@@ -43,7 +43,7 @@ func (e *consumerEdit) have() jetstream.ConsumerConfig {
 	return c
 }
 
-func (e *consumerEdit) kind() kind[jetstream.ConsumerConfig] {
+func (e *consumerEdit) kind(a Allow) kind[jetstream.ConsumerConfig] {
 	return kind[jetstream.ConsumerConfig]{
 		have:     e.have(),
 		declared: e.declared,
@@ -54,16 +54,16 @@ func (e *consumerEdit) kind() kind[jetstream.ConsumerConfig] {
 			}
 			return Safe, ""
 		},
-		refuse: func(c jetstream.ConsumerConfig) string { return refuseConsumer(c, e.stream.settledConfig()) },
+		refuse: func(c jetstream.ConsumerConfig) string { return refuseConsumer(c, e.stream.settledConfig(a)) },
 	}
 }
 
-// settledConfig is the stream as it will be at least: what is held there decides what fits its consumers.
-func (e *streamEdit) settledConfig() jetstream.StreamConfig {
+// settledConfig is the stream as it will be with the allowance: what is held there decides what fits its consumers.
+func (e *streamEdit) settledConfig(a Allow) jetstream.StreamConfig {
 	if e.there == nil {
 		return e.normal(e.declared)
 	}
-	send, _, _ := settle(e.kind(), Allow{})
+	send, _, _ := settle(e.kind(), a)
 	return e.normal(send)
 }
 
@@ -111,6 +111,11 @@ var consumerRules = map[string]consumerRule{
 		return Safe, ""
 	},
 	"filter_subjects": func(c *consumerChange) (Class, string) {
+		if c.stream.there.Config.Retention == jetstream.WorkQueuePolicy { // for ever
+			if why := c.taken(presentFilters); why != "" {
+				return Conflict, why
+			}
+		}
 		lost := narrowed(c.have.FilterSubjects, c.want.FilterSubjects)
 		switch {
 		case len(lost) > 0 && c.idle():

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -143,7 +144,7 @@ var streamRules = map[string]streamRule{
 		switch st := c.there.State; {
 		case c.want.FirstSeq <= max(c.have.FirstSeq, 1):
 			return Safe, ""
-		case c.want.Storage == jetstream.MemoryStorage || st.Msgs > 0 && c.want.FirstSeq <= st.FirstSeq:
+		case c.have.Storage == jetstream.MemoryStorage || st.Msgs > 0 && c.want.FirstSeq <= st.FirstSeq:
 			return Safe, "nothing is stored before it"
 		}
 		// Not even in an empty stream is it safe: what is published until the next start may be numbered below it.
@@ -223,18 +224,21 @@ func sources(c *streamChange) (Class, string) {
 	return Safe, quoteAll("no longer copies ", gone(names, wanted))
 }
 
-// consumerLimits cannot be tightened below what a consumer has, once the declared consumers have been brought below.
+// consumerLimits cannot be tightened below what a consumer has, once the declared consumers have been brought below; which
+// for inactive_threshold is held like that of the consumer itself.
 func consumerLimits(c *streamChange) (Class, string) {
 	l := c.want.ConsumerLimits
+	class := Safe
 	var over []string
 	for name, there := range c.there.Consumers {
 		con := there.Config
-		for _, d := range c.consumers {
-			if d.Durable == name {
-				con = normalConsumer(d, l, c.world.have.Limits)
+		if d := c.consumer(name); d != nil {
+			con = normalConsumer(*d, l, c.world.have.Limits)
+			if exceeds(0, there.Config.InactiveThreshold, l) {
+				class = Replays
 			}
 		}
-		if l.MaxAckPending > 0 && con.MaxAckPending > l.MaxAckPending || l.InactiveThreshold > 0 && con.InactiveThreshold > l.InactiveThreshold {
+		if exceeds(con.MaxAckPending, con.InactiveThreshold, l) {
 			over = append(over, name)
 		}
 	}
@@ -242,7 +246,14 @@ func consumerLimits(c *streamChange) (Class, string) {
 	if len(over) > 0 {
 		return Conflict, quoteAll("beyond them: consumer ", over)
 	}
+	if class != Safe {
+		return class, "a consumer's inactive_threshold has to be lowered for it"
+	}
 	return Safe, ""
+}
+
+func exceeds(maxAckPending int, inactive time.Duration, l jetstream.StreamConsumerLimits) bool {
+	return l.MaxAckPending > 0 && maxAckPending > l.MaxAckPending || l.InactiveThreshold > 0 && inactive > l.InactiveThreshold
 }
 
 func gone(have, want []string) (out []string) {

@@ -13,53 +13,36 @@ type kind[C any] struct {
 }
 
 // compare lists what differs between what is there and a normalised config, judged.
-func (k kind[C]) compare(want C) []Field { return k.between(k.have, want) }
-
-func (k kind[C]) between(have, want C) (out []Field) {
-	if equal(have, want) {
+func (k kind[C]) compare(want C) (out []Field) {
+	if equal(k.have, want) {
 		return nil
 	}
-	h, w := fieldsOf(have), fieldsOf(want)
+	h, w := fieldsOf(k.have), fieldsOf(want)
 	for _, name := range differing(h, w) {
 		f := Field{Name: name, Have: h[name], Want: w[name], Class: Safe}
-		f.Class, f.Why = k.judge(name, have, want)
+		f.Class, f.Why = k.judge(name, k.have, want)
 		out = append(out, f)
 	}
 	return out
 }
 
 // settle finds the config that may be applied: the declaration, with each field that the allowance does not cover as it
-// is there, normalised anew, since a derived field must not be applied without the one that it derives from.
+// is there, normalised anew, since a derived field must not be applied without the one that it derives from. In the end
+// every field has the value that it has or the one that is declared, and none in between.
 // It returns the config to send, the fields that it changes, and those that still differ from the declaration.
 func settle[C any](k kind[C], a Allow) (send C, done, held []Field) {
 	want := k.normal(k.declared)
-	all := k.compare(want)
-	hold := map[string]bool{}
-	for {
-		before := len(hold)
-		send, done = k.holding(hold)
-		for _, f := range done {
-			if !a.Permits(f.Class) {
-				hold[f.Name] = true
-				for _, l := range k.linked[f.Name] {
-					hold[l] = true
-				}
-			}
-		}
-		if len(hold) == before {
-			break
-		}
+	s := settling[C]{k, a, k.compare(want)}
+	send, done, ok := s.holding(nil)
+	if !ok {
+		send, done = s.combine()
 	}
-	if !k.fits(send, done, a) {
-		send, done = k.combine(all, hold, a)
-	}
-	if len(done) == len(all) {
+	if len(done) == len(s.all) {
 		return send, done, nil
 	}
-	// What is left is judged by what it would do to what is there, not to the settled config.
-	for _, f := range k.between(k.normal(send), want) {
-		if i := slices.IndexFunc(all, func(g Field) bool { return g.Name == f.Name }); i >= 0 {
-			f.Class, f.Why = all[i].Class, all[i].Why
+	for _, f := range s.all {
+		if named(done, f.Name) != nil {
+			continue
 		}
 		if a.Permits(f.Class) {
 			f.Why = join(f.Why, "waits for a field that is held")
@@ -69,21 +52,62 @@ func settle[C any](k kind[C], a Allow) (send C, done, held []Field) {
 	return send, done, held
 }
 
-// holding is the declaration with some fields as they are there, and what that would change.
-func (k kind[C]) holding(hold map[string]bool) (C, []Field) {
-	send := k.declared
+// settling is one search for what may be applied.
+type settling[C any] struct {
+	kind[C]
+	allow Allow
+	all   []Field // everything that differs from the declaration
+}
+
+// holding is the declaration with some fields as they are there, and what that would change. What may not be changed is
+// held as well. It is not ok when something is changed that was to be held, or when the server would refuse the whole.
+func (s settling[C]) holding(hold map[string]bool) (send C, done []Field, ok bool) {
+	hold = s.withLinked(hold)
+	for again := true; again; {
+		again = false
+		send, done, ok = s.without(hold)
+		if !ok {
+			return send, nil, false
+		}
+		for _, f := range done {
+			if d := named(s.all, f.Name); d != nil && equal(d.Want, f.Want) && s.allow.Permits(d.Class) && s.allow.Permits(f.Class) {
+				continue
+			}
+			if hold[f.Name] {
+				return send, nil, false
+			}
+			again, hold[f.Name] = true, true
+			hold = s.withLinked(hold)
+		}
+	}
+	return send, done, s.refuse(s.normal(send)) == ""
+}
+
+func (s settling[C]) withLinked(hold map[string]bool) map[string]bool {
+	out := map[string]bool{}
+	for f := range hold {
+		out[f] = true
+		for _, l := range s.linked[f] {
+			out[l] = true
+		}
+	}
+	return out
+}
+
+func (s settling[C]) without(hold map[string]bool) (send C, done []Field, ok bool) {
+	send = s.declared
 	if len(hold) > 0 {
-		is, m := fieldsOf(k.have), fieldsOf(k.declared)
+		var c C
+		is, m := fieldsOf(s.have), fieldsOf(s.declared)
 		for f := range hold {
 			keep(m, is, f)
 		}
-		var c C
 		if fill(&c, m) != nil {
-			return k.have, nil
+			return send, nil, false
 		}
 		send = c
 	}
-	return send, k.compare(k.normal(send))
+	return send, s.compare(s.normal(send)), true
 }
 
 // keep sets a field of m to what it is there. filter_subject is one with filter_subjects: normalised it is the list.
@@ -98,43 +122,56 @@ func keep(m, is map[string]any, field string) {
 	}
 }
 
-// fits reports whether a config can be sent: no field beyond the allowance, and not refused as a whole.
-func (k kind[C]) fits(send C, done []Field, a Allow) bool {
-	return !slices.ContainsFunc(done, func(f Field) bool { return !a.Permits(f.Class) }) && k.refuse(k.normal(send)) == ""
-}
-
 // combine is for the rare case that what is left is refused in combination: first one field less, then, from what is
-// there, field by field whatever fits.
-func (k kind[C]) combine(all []Field, hold map[string]bool, a Allow) (C, []Field) {
-	for _, f := range all {
-		if hold[f.Name] {
-			continue
+// there, whatever fits, by one field or two that need each other.
+func (s settling[C]) combine() (best C, done []Field) {
+	for _, f := range s.all {
+		if send, fs, ok := s.holding(map[string]bool{f.Name: true}); ok && len(fs) > 0 {
+			return send, fs
 		}
-		hold[f.Name] = true
-		if send, done := k.holding(hold); k.fits(send, done, a) {
-			return send, done
-		}
-		delete(hold, f.Name)
 	}
-	for _, f := range all {
+	hold := map[string]bool{}
+	for _, f := range s.all {
 		hold[f.Name] = true
 	}
-	best, done := k.have, []Field(nil)
+	best = s.have
+	try := func(names ...string) bool {
+		for _, n := range names {
+			delete(hold, n)
+		}
+		send, fs, ok := s.holding(hold)
+		if ok && len(fs) > len(done) {
+			best, done = send, fs
+			return true
+		}
+		for _, n := range names {
+			hold[n] = true
+		}
+		return false
+	}
 	for grew := true; grew; {
 		grew = false
-		for _, f := range all {
+		for i, f := range s.all {
 			if !hold[f.Name] {
 				continue
 			}
-			delete(hold, f.Name)
-			if send, fs := k.holding(hold); k.fits(send, fs, a) && len(fs) > len(done) {
-				best, done, grew = send, fs, true
-			} else {
-				hold[f.Name] = true
+			grew = try(f.Name) || grew
+			for _, g := range s.all[i+1:] {
+				if hold[f.Name] && hold[g.Name] {
+					grew = try(f.Name, g.Name) || grew
+				}
 			}
 		}
 	}
 	return best, done
+}
+
+func named(fields []Field, name string) *Field {
+	i := slices.IndexFunc(fields, func(f Field) bool { return f.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &fields[i]
 }
 
 func join(why, more string) string {
