@@ -12,11 +12,11 @@ const module = "github.com/deltran/deltran-bus/"
 // The house: which room may import which, directly. Data flows down, never back up. monitor knows bootstrap for the
 // types of a plan that server's State holds.
 var may = map[string][]string{
-	"config":             {},
-	"bootstrap":          {"config"},
-	"server":             {"bootstrap", "config"},
-	"monitor":            {"bootstrap", "server"},
-	"cmd/deltran-bus":    {"bootstrap", "config", "monitor", "server"},
+	"config":          {},
+	"bootstrap":       {"config"},
+	"server":          {"bootstrap", "config"},
+	"monitor":         {"bootstrap", "server"},
+	"cmd/deltran-bus": {"bootstrap", "config", "monitor", "server"},
 }
 
 // What must not reach a binary through a room, however far down: what embeds the bus stays light.

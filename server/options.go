@@ -16,6 +16,7 @@ func (s *Server) options() error {
 		return err
 	}
 	s.opts = o
+	s.own.use(o)
 	return nil
 }
 
@@ -25,13 +26,8 @@ func (s *Server) natsOptions(c *config.Config) (*natsserver.Options, error) {
 		return nil, err
 	}
 	s.sink.hide(secrets)
-	if authenticates(o) {
-		if s.own == nil {
-			if s.own, err = newIdentity(); err != nil {
-				return nil, err
-			}
-		}
-		s.own.admit(o)
+	if err := s.own.admit(o); err != nil {
+		return nil, err
 	}
 	if o.StoreDir, err = filepath.Abs(o.StoreDir); err != nil {
 		return nil, fmt.Errorf("store %s: %w", o.StoreDir, err)

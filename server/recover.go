@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -43,19 +44,20 @@ func (s *Server) start(ctx context.Context, nats *natsserver.Server) error {
 	return s.recovered(ctx)
 }
 
-// recovered asks until NATS says that the store is whole. A single node says so at once or never, but gives itself one
-// millisecond to answer, which a busy machine may not have; in a cluster it waits for the others, however long.
+// recovered asks until NATS says that the store is whole. A single node knows when its start is over, but gives itself
+// one millisecond to say that it takes connections, which a busy machine may not have; in a cluster it waits for the
+// others, however long.
 func (s *Server) recovered(ctx context.Context) error {
-	patience := time.Now().Add(2 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for asked := 1; ; asked++ {
 		h := s.NATS().Healthz(nil)
 		if h.Status == "ok" {
 			return nil
 		}
-		if s.opts.DontListen && time.Now().After(patience) {
-			return fmt.Errorf("store %s: %w: %s; nothing was written to it. Mend the cause, or restore a backup", s.opts.StoreDir, ErrNotRecovered, s.sink.redact(h.Error))
+		busy := h.StatusCode == http.StatusInternalServerError
+		if s.opts.DontListen && (!busy && asked > 10 || asked > 1000) {
+			return fmt.Errorf("store %s: %w: %s; nothing was written to it. Mend the cause, such as a wrong encryption key, or restore a backup", s.opts.StoreDir, ErrNotRecovered, s.sink.redact(h.Error))
 		}
 		select {
 		case <-ctx.Done():

@@ -29,21 +29,21 @@ func (s *Server) Reload(ctx context.Context, cfg *config.Config) error {
 	if err := fixed(old, cfg); err != nil {
 		return err
 	}
-	return s.withJetStream(func(js jetstream.JetStream) error {
-		plan, err := s.look(ctx, js, cfg)
-		if err != nil {
-			return err
-		}
-		if err := conflicts(plan, false); err != nil {
-			return err
-		}
-		if err := s.NATS().ReloadOptions(opts); err != nil {
-			return s.refusal(err, old, cfg)
-		}
-		s.cfg.Store(cfg)
-		s.opts = opts
-		return s.apply(ctx, js, plan)
-	})
+	var plan bootstrap.Plan
+	if err := s.withJetStream(func(js jetstream.JetStream) error { plan, err = s.look(ctx, js, cfg); return err }); err != nil {
+		return err
+	}
+	if err := conflicts(plan, false); err != nil {
+		return err
+	}
+	if err := s.NATS().ReloadOptions(opts); err != nil {
+		return s.refusal(err, old, cfg)
+	}
+	s.opts = opts
+	s.own.use(opts)
+	s.cfg.Store(cfg)
+	// On a connection of its own: the one before may have been sent away by what it brought.
+	return s.withJetStream(func(js jetstream.JetStream) error { return s.apply(ctx, js, plan) })
 }
 
 // fixed finds what only a restart can change.
@@ -59,27 +59,22 @@ func fixed(old, cfg *config.Config) error {
 	return errors.Join(errs...)
 }
 
-var notReloadable = regexp.MustCompile(`(?i)not supported for (\w+)`)
+var notReloadable = regexp.MustCompile(`(?i)not supported for ([^:]+)|^field "(\w+)"`)
 
 // refusal words nats-server's refusal with our key. Its own text names a field of Go, and may print the encryption key.
 func (s *Server) refusal(err error, old, cfg *config.Config) error {
 	changed := cfg.NATSChanges(old)
-	field := notReloadable.FindStringSubmatch(err.Error())
-	if field == nil || len(changed) == 0 {
+	m := notReloadable.FindStringSubmatch(err.Error())
+	if m == nil || len(changed) == 0 {
 		return fmt.Errorf("nats-server: %w", s.sink.redacted(err))
 	}
-	plain := func(k string) string { return strings.ReplaceAll(strings.ToLower(k), "_", "") }
+	plain := func(k string) string { return strings.ToLower(strings.NewReplacer("_", "", " ", "").Replace(k)) }
+	field := plain(m[1] + m[2])
 	for _, k := range changed {
-		last := k[strings.LastIndexByte(k, '.')+1:]
-		if strings.Contains(plain(field[1]), plain(last)) || last == "listen" && (plain(field[1]) == "host" || plain(field[1]) == "port") {
+		last := plain(k[strings.LastIndexByte(k, '.')+1:])
+		if len(changed) == 1 || strings.Contains(field, last) || last == "listen" && (field == "host" || field == "port") {
 			return fmt.Errorf("%s: cannot change while the bus runs; restart it", k)
 		}
 	}
-	return fmt.Errorf("of %s, something cannot change while the bus runs (nats-server says %s); restart it", strings.Join(changed, ", "), field[1])
-}
-
-// Plan looks at the running bus without changing it.
-func (s *Server) Plan(ctx context.Context, cfg *config.Config) (plan bootstrap.Plan, err error) {
-	err = s.withJetStream(func(js jetstream.JetStream) error { plan, err = s.look(ctx, js, cfg); return err })
-	return plan, err
+	return fmt.Errorf("of %s, one cannot change while the bus runs (nats-server calls it %s); restart it", strings.Join(changed, ", "), m[1]+m[2])
 }

@@ -19,7 +19,7 @@ import (
 type Server struct {
 	log  *slog.Logger
 	sink *logger
-	own  *identity
+	own  identity
 
 	life    sync.Mutex // one of Open, Listen, Reload, Close at a time
 	cfg     atomic.Pointer[config.Config]
