@@ -50,7 +50,7 @@ func start(t testing.TB, change ...func(*natsserver.Options)) *bus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	t.Cleanup(func() {
 		cancel()
 		nc.Close()
