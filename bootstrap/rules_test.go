@@ -197,6 +197,7 @@ func (c ruleCase) streams(t testing.TB, name string) (from, to []config.Stream) 
 func TestRulesHold(t *testing.T) {
 	t.Parallel()
 	shared := start(t)
+	shared.keep()
 	for i, c := range ruleCases {
 		name := unique()
 		t.Run(fmt.Sprintf("%d", i), func(t *testing.T) {
@@ -229,6 +230,9 @@ func TestRulesHold(t *testing.T) {
 				}
 			}
 			b.loses(plan, before, name)
+			if err := b.js.DeleteStream(b.ctx, name); err != nil {
+				t.Fatal(err)
+			}
 		})
 	}
 }
