@@ -172,6 +172,9 @@ func TestForeignStreamHasTheSubjects(t *testing.T) {
 	if got := text(done); !strings.Contains(got, "stream C: create") || !strings.Contains(got, "description") || strings.Contains(got, "stream B") {
 		t.Error(got)
 	}
+	if p := plan.Impossible(); len(p.Changes) != 2 {
+		t.Error(text(p))
+	}
 	held := text(Diff(want, b.observe()))
 	if strings.Count(held, "FOREIGN already captures x.>") != 2 || !strings.Contains(held, "its stream cannot be created") {
 		t.Error(held)
@@ -270,5 +273,46 @@ func TestConsumerLimits(t *testing.T) {
 		if p := Diff(want, b.observe()); !p.Empty() {
 			t.Fatalf("%d\n%s", n, text(p))
 		}
+	}
+}
+
+// A consumer that a client made without a durable name becomes the declared one, and where it was stays.
+func TestEphemeralBecomesDurable(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b := start(t, inFolder(dir))
+	want := declare(t, "A", "[[streams]]\nname='A'\nsubjects=['A.>']"+con)
+	bare := want[0]
+	bare.Consumers = nil
+	b.apply([]config.Stream{bare}, Allow{})
+	_, err := b.js.CreateConsumer(b.ctx, "A", jetstream.ConsumerConfig{Name: "c", AckPolicy: jetstream.AckExplicitPolicy, InactiveThreshold: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	working(b, "A")
+	b.apply(want, Allow{})
+	if p := b.diff(want); !p.Empty() {
+		t.Fatal(text(p))
+	}
+	b.nc.Close()
+	b.srv.Shutdown()
+	b.srv.WaitForShutdown()
+	again := start(t, inFolder(dir))
+	if c := again.observe().Streams["A"].Consumers["c"]; c == nil || c.Info.Delivered.Stream != 2 {
+		t.Fatal("gone, or back at its start, after a restart: not safe")
+	}
+}
+
+// A mirror's consumer on its origin is the server's own, not somebody's that is not declared.
+func TestSourcingConsumersAreNotUndeclared(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	want := []config.Stream{stream("FROM", "f"), stream("TO", "t")}
+	want[0].Retention = jetstream.InterestPolicy
+	want[1].Sources = []*jetstream.StreamSource{{Name: "FROM"}}
+	b.apply(want, Allow{})
+	b.eventually("sourced", func() bool { return b.observe().Streams["FROM"].State.Consumers > 0 })
+	if p := Diff(want, b.observe()); !p.Empty() || len(p.Undeclared) > 0 {
+		t.Fatal(text(p))
 	}
 }

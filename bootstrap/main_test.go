@@ -50,7 +50,7 @@ func start(t testing.TB, change ...func(*natsserver.Options)) *bus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(func() {
 		cancel()
 		nc.Close()
@@ -58,6 +58,12 @@ func start(t testing.TB, change ...func(*natsserver.Options)) *bus {
 		srv.WaitForShutdown()
 	})
 	return &bus{t, ctx, srv, nc, js}
+}
+
+// keep has a stream on disk for as long as the bus: nats-server removes the streams folder with the last of them, while the
+// next one may be on the way into it.
+func (b *bus) keep() {
+	b.apply([]config.Stream{{StreamConfig: jetstream.StreamConfig{Name: "KEEP"}}}, Allow{})
 }
 
 // on is the same bus for a subtest.

@@ -11,6 +11,7 @@
 package bootstrap
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 )
@@ -69,6 +70,18 @@ type Plan struct {
 	Undeclared []Ref    `json:"undeclared"` // there, but not declared: left alone, and no difference
 }
 
+// MarshalJSON writes empty lists, where nothing differs, as such.
+func (p Plan) MarshalJSON() ([]byte, error) {
+	type plain Plan
+	if p.Changes == nil {
+		p.Changes = []Change{}
+	}
+	if p.Undeclared == nil {
+		p.Undeclared = []Ref{}
+	}
+	return json.Marshal(plain(p))
+}
+
 // Ref names a stream or, with Consumer, one of its consumers.
 type Ref struct {
 	Stream   string `json:"stream"`
@@ -115,6 +128,17 @@ func (p Plan) Doable(a Allow) Plan { return p.part(a, true) }
 
 // Held is the part of the plan that is left when Apply has succeeded with the allowance: what Diff would find then.
 func (p Plan) Held(a Allow) Plan { return p.part(a, false) }
+
+// Impossible is what is declared, is not there, and cannot be created whatever is allowed.
+func (p Plan) Impossible() Plan {
+	out := Plan{}
+	for _, c := range p.Held(Allow{DataLoss: true, Irreversible: true}).Changes {
+		if c.Action == Create {
+			out.Changes = append(out.Changes, c)
+		}
+	}
+	return out
+}
 
 func (p Plan) part(a Allow, doable bool) Plan {
 	out := Plan{}

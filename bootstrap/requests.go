@@ -116,10 +116,17 @@ func (a api) updateConsumer(s *step, allow Allow) {
 		}
 		return &step{change: s.change, do: a.consumerUpdate(e.there, s.change.Stream, half), between: true, done: make(chan struct{}), group: s.group}
 	}
-	pause := slices.ContainsFunc(done, func(f Field) bool { return f.Name == "pause_until" })
+	pause := named(done, "pause_until") != nil
 	s.do = func(ctx context.Context) error {
+		update := a.consumerUpdate(e.there, s.change.Stream, send)
 		if !pause || len(done) > 1 {
-			if err := a.consumerUpdate(e.there, s.change.Stream, send)(ctx); err != nil {
+			if err := update(ctx); err != nil {
+				return err
+			}
+		}
+		// As it becomes durable JetStream still gives it an ephemeral's few seconds to live, which the second time takes away.
+		if named(done, "durable_name") != nil {
+			if err := update(ctx); err != nil {
 				return err
 			}
 		}

@@ -3,7 +3,11 @@ package bootstrap
 import (
 	"fmt"
 	"maps"
+	"reflect"
+	"strings"
 	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/deltran/deltran-bus/config"
 )
@@ -100,6 +104,7 @@ var ruleCases = []ruleCase{
 	{"sources=[{name=\"X\"},{name=\"Y\"}]", "sources=[{name=\"X\"}]", messages(2), classes{"sources": Safe}},
 	{"sources=[{name=\"X\"}]", "sources=[{name=\"X\",filter_subject=\"x.>\"}]", messages(2), classes{"sources": Replays}},
 	{"sources=[{name=\"X\"}]", "sources=[{name=\"X\",opt_start_seq=5}]", messages(2), classes{"sources": Safe}},
+	{"mirror={name=\"X\"}\nsubjects=[]", "mirror={name=\"X\"}\nsubjects=[]\nmirror_direct=true", nil, classes{"mirror_direct": Safe}},
 	{``, `compression="s2"`, messages(2), classes{"compression": Safe}},
 	{``, `first_seq=50`, messages(2), classes{"first_seq": Loses}},
 	{``, `first_seq=50`, nil, classes{"first_seq": Loses}},
@@ -192,6 +197,7 @@ func (c ruleCase) streams(t testing.TB, name string) (from, to []config.Stream) 
 func TestRulesHold(t *testing.T) {
 	t.Parallel()
 	shared := start(t)
+	shared.keep()
 	for i, c := range ruleCases {
 		name := unique()
 		t.Run(fmt.Sprintf("%d", i), func(t *testing.T) {
@@ -224,7 +230,38 @@ func TestRulesHold(t *testing.T) {
 				}
 			}
 			b.loses(plan, before, name)
+			if err := b.js.DeleteStream(b.ctx, name); err != nil {
+				t.Fatal(err)
+			}
 		})
+	}
+}
+
+// A field that a later nats.go brings has to be looked at: it fails here until it has a line.
+func TestEveryFieldIsJudged(t *testing.T) {
+	t.Parallel()
+	judged := map[string]bool{"name": true, "template_owner": true, "durable_name": true, "filter_subject": true}
+	for _, c := range ruleCases {
+		for f := range c.want {
+			judged[f] = true
+		}
+	}
+	for _, typ := range []reflect.Type{reflect.TypeFor[jetstream.StreamConfig](), reflect.TypeFor[jetstream.ConsumerConfig]()} {
+		for i := range typ.NumField() {
+			if f, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ","); f != "" && f != "-" && !judged[f] {
+				t.Errorf("%s.%s has no line in ruleCases", typ.Name(), f)
+			}
+		}
+	}
+	for f := range streamRules {
+		if !judged[f] {
+			t.Errorf("rule %s has no line in ruleCases", f)
+		}
+	}
+	for f := range consumerRules {
+		if !judged[f] {
+			t.Errorf("rule %s has no line in ruleCases", f)
+		}
 	}
 }
 

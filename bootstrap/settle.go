@@ -140,14 +140,17 @@ func (s settling[C]) combine() (best C, done []Field) {
 			delete(hold, n)
 		}
 		send, fs, ok := s.holding(hold)
-		if ok && len(fs) > len(done) {
+		grew := ok && len(fs) > len(done)
+		if grew {
 			best, done = send, fs
-			return true
 		}
-		for _, n := range names {
-			hold[n] = true
+		for _, f := range s.all {
+			hold[f.Name] = true
 		}
-		return false
+		for _, f := range done {
+			delete(hold, f.Name)
+		}
+		return grew
 	}
 	for grew := true; grew; {
 		grew = false
