@@ -25,8 +25,9 @@ import (
 // A session is what one client works with.
 type session struct {
 	*busproc.Bus
-	dir string // the client's own folder, empty
-	bin string // where built programs go
+	binary string // the bus's
+	dir    string // the client's own folder, empty
+	bin    string // where built programs go
 	*report.Report
 	who string
 }
@@ -93,7 +94,7 @@ func meet(ctx context.Context, bus, bin, dir, name string, client func(context.C
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*busproc.Patience)
 	defer cancel()
-	err = client(ctx, &session{Bus: b, dir: own, bin: bin, Report: r, who: name})
+	err = client(ctx, &session{Bus: b, binary: bus, dir: own, bin: bin, Report: r, who: name})
 	return errors.Join(err, b.Stop())
 }
 
