@@ -1,0 +1,196 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+var natsCommands = map[string]func(*script, []string){
+	"nats-server": (*script).natsServer,
+	"create":      (*script).create,
+	"delete":      (*script).delete,
+	"publish":     (*script).publish,
+	"messages":    (*script).messages,
+	"aged":        (*script).aged,
+	"denied":      (*script).denied,
+	"http":        (*script).http,
+	"json":        (*script).json,
+}
+
+// stock is a nats-server as anybody has it.
+type stock struct{ *natsserver.Server }
+
+func (s stock) stop() {
+	s.Shutdown()
+	s.WaitForShutdown()
+}
+
+func (s *script) natsServer(args []string) {
+	s.want(args, 1, "nats-server DIR|stop")
+	if args[0] == "stop" {
+		s.stock.stop()
+		s.stock = nil
+		return
+	}
+	srv, err := natsserver.NewServer(&natsserver.Options{
+		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: s.MkAbs(args[0]),
+	})
+	s.Check(err)
+	s.stock = &stock{srv}
+	srv.Start()
+	if !srv.ReadyForConnections(patience) {
+		s.Fatalf("nats-server did not start")
+	}
+	s.Setenv("CLIENT", srv.ClientURL())
+	s.known = map[string]string{srv.ClientURL(): "CLIENT", srv.Addr().String(): "ADDR"}
+}
+
+// connect is a client like any other.
+func (s *script) connect() (*nats.Conn, error) {
+	url := s.Getenv("NATS_URL")
+	if url == "" {
+		url = s.Getenv("CLIENT")
+	}
+	opts := []nats.Option{nats.MaxReconnects(0), nats.Timeout(patience)}
+	if strings.HasPrefix(url, "tls:") {
+		opts = append(opts, nats.RootCAs(s.MkAbs("ca.pem")))
+	}
+	return nats.Connect(url, opts...)
+}
+
+// withJetStream runs f as a client.
+func (s *script) withJetStream(f func(context.Context, jetstream.JetStream) error) {
+	nc, err := s.connect()
+	s.Check(err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	s.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	s.Check(f(ctx, js))
+}
+
+func (s *script) create(args []string) {
+	s.want(args, 1, "create FILE.json")
+	var cfg jetstream.StreamConfig
+	s.Check(json.Unmarshal([]byte(s.ReadFile(args[0])), &cfg))
+	s.withJetStream(func(ctx context.Context, js jetstream.JetStream) error {
+		_, err := js.CreateStream(ctx, cfg)
+		return err
+	})
+}
+
+func (s *script) delete(args []string) {
+	s.want(args, 1, "delete STREAM")
+	s.withJetStream(func(ctx context.Context, js jetstream.JetStream) error { return js.DeleteStream(ctx, args[0]) })
+}
+
+func (s *script) publish(args []string) {
+	s.want(args, 2, "publish SUBJECT N")
+	n, err := strconv.Atoi(args[1])
+	s.Check(err)
+	s.withJetStream(func(ctx context.Context, js jetstream.JetStream) error {
+		for i := range n {
+			if _, err := js.Publish(ctx, args[0], []byte(strconv.Itoa(i))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s *script) info(stream string) (info *jetstream.StreamInfo) {
+	s.withJetStream(func(ctx context.Context, js jetstream.JetStream) error {
+		st, err := js.Stream(ctx, stream)
+		if err == nil {
+			info = st.CachedInfo()
+		}
+		return err
+	})
+	return info
+}
+
+func (s *script) messages(args []string) {
+	s.want(args, 2, "messages STREAM N")
+	if have := fmt.Sprint(s.info(args[0]).State.Msgs); have != args[1] {
+		s.Fatalf("%s holds %s messages, not %s", args[0], have, args[1])
+	}
+}
+
+func (s *script) aged(args []string) {
+	s.want(args, 2, "aged STREAM DURATION")
+	age, err := time.ParseDuration(args[1])
+	s.Check(err)
+	<-time.After(time.Until(s.info(args[0]).State.LastTime.Add(age)))
+}
+
+func (s *script) denied([]string) {
+	nc, err := nats.Connect(s.Getenv("ADDR"), nats.MaxReconnects(0), nats.RootCAs(s.MkAbs("ca.pem")), nats.Timeout(patience))
+	if err == nil {
+		nc.Close()
+	}
+	if !errors.Is(err, nats.ErrAuthorization) {
+		s.Fatalf("a client without log-in got: %v", err)
+	}
+}
+
+func (s *script) http(args []string) {
+	s.want(args, 3, "http METHOD URL CODE")
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	req, err := http.NewRequest(args[0], args[1], nil)
+	s.Check(err)
+	resp, err := client.Do(req)
+	s.Check(err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	s.Check(err)
+	fmt.Fprint(s.Stdout(), s.steady(string(body)))
+	if got := strconv.Itoa(resp.StatusCode); got != args[2] {
+		s.Fatalf("%s %s: %s, not %s", args[0], args[1], got, args[2])
+	}
+}
+
+func (s *script) json(args []string) {
+	s.want(args, 3, "json FILE PATH VALUE")
+	var at any
+	if err := json.Unmarshal([]byte(s.ReadFile(args[0])), &at); err != nil {
+		s.Fatalf("%s is not JSON: %v", args[0], err)
+	}
+	for k := range strings.SplitSeq(args[1], ".") {
+		switch v := at.(type) {
+		case map[string]any:
+			at = v[k]
+		case []any:
+			i, err := strconv.Atoi(k)
+			if err != nil || i >= len(v) {
+				s.Fatalf("there is no %s of %s", k, args[1])
+			}
+			at = v[i]
+		default:
+			s.Fatalf("there is no %s of %s", k, args[1])
+		}
+	}
+	have, ok := at.(string)
+	if !ok {
+		b, err := json.Marshal(at)
+		s.Check(err)
+		have = string(b)
+	}
+	if have != os.ExpandEnv(args[2]) {
+		s.Fatalf("%s is %s, not %s", args[1], have, args[2])
+	}
+}
