@@ -33,7 +33,7 @@ type bus struct {
 
 func start(t testing.TB, change ...func(*natsserver.Options)) *bus {
 	t.Helper()
-	o := &natsserver.Options{ServerName: "test", DontListen: true, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), JetStreamMaxMemory: 1 << 28, JetStreamMaxStore: 1 << 30}
+	o := &natsserver.Options{ServerName: "test", DontListen: true, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), JetStreamMaxMemory: 16 << 30, JetStreamMaxStore: 16 << 30}
 	for _, f := range change {
 		f(o)
 	}
@@ -73,11 +73,9 @@ func (b *bus) on(t testing.TB) *bus { c := *b; c.TB = t; return &c }
 func declare(t testing.TB, name, text string) []config.Stream {
 	t.Helper()
 	text = strings.ReplaceAll(text, "@", name)
-	c, err := config.Parse("test.toml", "[bus]\ndefault_streams = false\n"+text)
+	c, err := config.LoadLayout(config.File("test.toml", "[bus]\ndefault_streams = false\n"+text))
 	if err != nil {
-		if c, err = config.Parse("test.toml", text); err != nil {
-			t.Fatalf("%v\n%s", err, text)
-		}
+		t.Fatalf("%v\n%s", err, text)
 	}
 	return c.Streams
 }

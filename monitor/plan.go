@@ -20,11 +20,7 @@ func held(s server.State) []bootstrap.Change {
 func undeclared(s server.State) []string {
 	names := []string{}
 	for _, r := range s.Plan.Undeclared {
-		if r.Consumer == "" {
-			names = append(names, "stream "+r.Stream)
-		} else {
-			names = append(names, "consumer "+r.Stream+"/"+r.Consumer)
-		}
+		names = append(names, r.String())
 	}
 	return names
 }

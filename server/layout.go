@@ -25,7 +25,7 @@ func (s *Server) layout(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if err := conflicts(plan, true); err != nil {
+			if err := refused(plan.Impossible()); err != nil { // what exists goes on as it is
 				return err
 			}
 			return s.apply(ctx, js, plan)
@@ -71,14 +71,10 @@ func (s *Server) look(ctx context.Context, js jetstream.JetStream, cfg *config.C
 	return plan, bootstrap.Weigh(ctx, js, plan)
 }
 
-// conflicts is an error for what JetStream would refuse: anything at all, or only what cannot come into being. An
-// existing stream that cannot become the declared one goes on as it is.
-func conflicts(plan bootstrap.Plan, creates bool) error {
+// refused is an error for what JetStream would refuse of a plan.
+func refused(plan bootstrap.Plan) error {
 	var errs []error
 	for _, c := range plan.Changes {
-		if c.Class != bootstrap.Conflict || creates && c.Action != bootstrap.Create {
-			continue
-		}
 		if c.Why != "" {
 			errs = append(errs, fmt.Errorf("%s: cannot be made: %s", c.Ref, c.Why))
 		}
@@ -109,28 +105,28 @@ func (s *Server) Missing() []string {
 	if n == nil || n.JetStreamIsClustered() {
 		return nil
 	}
-	there := map[string]bool{}
+	there := map[bootstrap.Ref]bool{}
 	jsz, err := n.Jsz(&natsserver.JSzOptions{Account: natsserver.DEFAULT_GLOBAL_ACCOUNT, Streams: true, Consumer: true})
 	if err == nil {
 		for _, acc := range jsz.AccountDetails {
 			for _, st := range acc.Streams {
-				there["stream "+st.Name] = true
+				there[bootstrap.Ref{Stream: st.Name}] = true
 				for _, con := range st.Consumer {
-					there["consumer "+st.Name+"/"+con.Name] = true
+					there[bootstrap.Ref{Stream: st.Name, Consumer: con.Name}] = true
 				}
 			}
 		}
 	}
 	var missing []string
-	want := func(name string) {
-		if !there[name] {
-			missing = append(missing, name)
+	want := func(r bootstrap.Ref) {
+		if !there[r] {
+			missing = append(missing, r.String())
 		}
 	}
 	for _, st := range s.Config().Streams {
-		want("stream " + st.Name)
+		want(bootstrap.Ref{Stream: st.Name})
 		for _, con := range st.Consumers {
-			want(fmt.Sprintf("consumer %s/%s", st.Name, con.Name))
+			want(bootstrap.Ref{Stream: st.Name, Consumer: con.Name})
 		}
 	}
 	return missing

@@ -33,7 +33,7 @@ func (s *Server) Reload(ctx context.Context, cfg *config.Config) error {
 	if err := s.withJetStream(func(js jetstream.JetStream) error { plan, err = s.look(ctx, js, cfg); return err }); err != nil {
 		return err
 	}
-	if err := conflicts(plan, false); err != nil {
+	if err := refused(plan); err != nil {
 		return err
 	}
 	if err := s.NATS().ReloadOptions(opts); err != nil {

@@ -47,6 +47,7 @@ func plan(c *cli.Context) error {
 		err = writeJSON(c.App.Writer, p)
 	} else {
 		err = p.WriteText(c.App.Writer)
+		fmt.Fprint(c.App.ErrWriter, next(p))
 	}
 	if err == nil && !p.Empty() {
 		return errDifferent
@@ -90,6 +91,7 @@ func apply(c *cli.Context) error {
 		err = writeJSON(c.App.Writer, out)
 	} else {
 		err = writeApplied(c.App.Writer, out)
+		fmt.Fprint(c.App.ErrWriter, next(out.Left))
 	}
 	if err == nil && !out.Left.Empty() {
 		return errDifferent
