@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -76,7 +77,7 @@ func (c *Config) ours() (nats map[string]any, ps Problems) {
 			js[k] = v
 		}
 	}
-	if s, ok := js["store_dir"].(string); !ok || s == "" {
+	if s, ok := js["store_dir"].(string); c.jetStream() != nil && (!ok || s == "") {
 		ps.add(path{"nats", "jetstream", "store_dir"}, "names no folder; write one such as \"./deltran-data\"")
 	}
 	nats["jetstream"] = js
@@ -116,8 +117,14 @@ func (t *natsText) judge() (*natsserver.Options, Problems) {
 		ps.add(path{"nats"}, "%s", plainWords(err.Error()))
 		return o, ps
 	}
-	for _, e := range append(all.Errors(), all.Warnings()...) {
+	for _, e := range all.Errors() {
 		ps = append(ps, t.place(e))
+	}
+	for _, e := range all.Warnings() {
+		w := t.place(e)
+		if !slices.ContainsFunc(ps, func(p Problem) bool { return p.Path == w.Path }) { // an error says it better
+			ps = append(ps, w)
+		}
 	}
 	return o, ps
 }
@@ -126,19 +133,26 @@ var (
 	unknownField = regexp.MustCompile(`^unknown field "(.*)"$`)
 	wrongType    = regexp.MustCompile(`^interface conversion: interface \{\} is (\S+), not (\S+)$`)
 	badDuration  = regexp.MustCompile(`^error parsing \S+: time: (?:invalid duration|unknown unit .* in duration|missing unit in duration) (".*")$`)
+	badAddress   = regexp.MustCompile(`^could not parse (?:address string|port) (".*")$`)
 	places       = regexp.MustCompile(`(\S*:\d+:\d+: )|( in line \d+)`)
 )
 
 // place brings one of nats-server's complaints back to our key.
 func (t *natsText) place(e error) Problem {
 	p := Problem{at: path{"nats"}, Message: e.Error()}
-	var placed interface{ Source() string }
-	if errors.As(e, &placed) {
-		p.Message = strings.TrimPrefix(p.Message, placed.Source()+": ")
-		if parts := strings.Split(placed.Source(), ":"); len(parts) == 3 {
+	if source := sourceOf(e); source != "" {
+		p.Message = strings.TrimPrefix(p.Message, source+": ")
+		if parts := strings.Split(source, ":"); len(parts) == 3 {
 			if n, _ := strconv.Atoi(parts[1]); n > 0 && n <= len(t.paths) {
 				p.at = t.paths[n-1]
 			}
+		}
+	}
+	for i, line := range t.lines { // it has no place: then where the value stands that it quotes
+		value := line[strings.Index(line, `": `)+1:]
+		value = strings.TrimPrefix(value, ": ")
+		if len(p.at) == 1 && len(value) > 3 && value[0] == '"' && strings.Contains(p.Message, value) {
+			p.at = t.paths[i]
 		}
 	}
 	if m := unknownField.FindStringSubmatch(p.Message); m != nil {
@@ -153,17 +167,37 @@ func (t *natsText) place(e error) Problem {
 	return p
 }
 
+// sourceOf is where nats-server places a complaint, as ":LINE:COLUMN". Some have no place, and panic when asked.
+func sourceOf(e error) (source string) {
+	defer func() { _ = recover() }()
+	var placed interface{ Source() string }
+	if errors.As(e, &placed) {
+		source = placed.Source()
+	}
+	return source
+}
+
 // plainWords rewords what nats-server says in Go's terms.
 func plainWords(s string) string {
 	s = places.ReplaceAllString(s, "")
 	if m := badDuration.FindStringSubmatch(s); m != nil {
 		return m[1] + " is not a duration that nats-server takes; write one such as \"30s\" or \"2m\""
 	}
+	if m := badAddress.FindStringSubmatch(s); m != nil {
+		return m[1] + " is not an address; write HOST:PORT such as \"127.0.0.1:4222\""
+	}
 	m := wrongType.FindStringSubmatch(s)
 	if m == nil {
 		return s
 	}
-	return fmt.Sprintf("%s stands where nats-server wants %s", typeWord(m[1]), typeWord(m[2]))
+	return fmt.Sprintf("%s stands where nats-server wants %s", typeWord(m[1]), wantedWord(m[2]))
+}
+
+func wantedWord(t string) string {
+	if strings.HasPrefix(t, "int") {
+		return "a whole number or a size such as \"8MB\""
+	}
+	return typeWord(t)
 }
 
 func typeWord(t string) string {
@@ -177,7 +211,9 @@ func typeWord(t string) string {
 	case t == "bool":
 		return "true or false"
 	case strings.HasPrefix(t, "int"):
-		return "a whole number or a size such as \"8MB\""
+		return "a whole number"
+	case strings.HasPrefix(t, "float"):
+		return "a number with a fraction"
 	}
 	return "a " + t
 }

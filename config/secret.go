@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"regexp"
@@ -98,7 +100,11 @@ func resolveSecret(ref string) (string, error) {
 	} else {
 		b, err := os.ReadFile(name)
 		if err != nil {
-			return "", fmt.Errorf("secret: %w", err)
+			var pe *fs.PathError
+			if errors.As(err, &pe) {
+				err = pe.Err
+			}
+			return "", fmt.Errorf("file %s cannot be read: %w", name, err)
 		}
 		s = strings.TrimRight(string(b), "\r\n")
 	}

@@ -76,10 +76,7 @@ func Open(addr string, bus Bus, o Options) (*Monitor, error) {
 	}
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		if op := (*net.OpError)(nil); errors.As(err, &op) {
-			err = op.Err // the rest of it is the address once more, or half of it
-		}
-		return nil, fmt.Errorf("monitor: listen on %s: %w", addr, err)
+		return nil, fmt.Errorf("monitor: listen on %s: %w", addr, server.ListenError(err))
 	}
 	m := &Monitor{bus: bus, opts: o, log: o.Logger, ln: ln, served: make(chan struct{})}
 	if m.log == nil {

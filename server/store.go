@@ -32,7 +32,7 @@ func (s *Server) takeStore() error {
 	}
 	made, err := makeDir(dir)
 	if err != nil {
-		return fmt.Errorf("store %s: cannot be made: %w", dir, plainPath(err))
+		return fmt.Errorf("store %s: cannot be made: %w; make it for the user the bus runs as, or name another folder", dir, plainPath(err))
 	}
 	if s.lock, err = lockStore(dir); err != nil {
 		for _, d := range slices.Backward(made) {
@@ -53,12 +53,15 @@ func inspectStore(dir string) (fresh bool, err error) {
 	entries, err := os.ReadDir(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if to, err := os.Readlink(dir); err == nil {
+			return false, fmt.Errorf("is a link to %s, which is not there; mount or make that, or name another folder", to)
+		}
 		return true, nil
 	case err != nil:
 		if st, serr := os.Stat(dir); serr == nil && !st.IsDir() {
 			return false, errors.New("is a file; a store is a folder")
 		}
-		return false, plainPath(err)
+		return false, fmt.Errorf("cannot be read: %w", plainPath(err))
 	}
 	var foreign []string
 	for _, e := range entries {
@@ -84,7 +87,7 @@ func inspectStore(dir string) (fresh bool, err error) {
 // makeDir makes the folder and those above it; it returns the ones it made, the uppermost first.
 func makeDir(dir string) (made []string, err error) {
 	for d := dir; ; d = filepath.Dir(d) {
-		if _, err := os.Stat(d); err == nil || !errors.Is(err, fs.ErrNotExist) || d == filepath.Dir(d) {
+		if _, err := os.Lstat(d); err == nil || !errors.Is(err, fs.ErrNotExist) || d == filepath.Dir(d) {
 			break
 		}
 		made = append([]string{d}, made...)

@@ -31,6 +31,7 @@ var fileCommands = map[string]func(*script, []string){
 	"certificates": (*script).certificates,
 	"fifo":         (*script).fifo,
 	"cut":          (*script).cut,
+	"bytes":        (*script).bytes,
 }
 
 // tree is every file below dir with its mode and a sum of what is in it. The lock of a store is not part of it: a
@@ -143,4 +144,16 @@ func (s *script) cut(args []string) {
 		s.Fatalf("%d files are called %s", len(files), args[0])
 	}
 	s.Check(os.Truncate(files[0], size))
+}
+
+func (s *script) bytes(args []string) {
+	s.want(args, 2, "bytes FILE TEXT [TIMES]")
+	text, err := strconv.Unquote(`"` + args[1] + `"`)
+	s.Check(err)
+	times := 1
+	if len(args) > 2 {
+		times, err = strconv.Atoi(args[2])
+		s.Check(err)
+	}
+	s.Check(os.WriteFile(s.MkAbs(args[0]), []byte(strings.Repeat(text, times)), 0o666))
 }

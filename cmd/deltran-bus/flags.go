@@ -82,12 +82,17 @@ func read(c *cli.Context, name string) (string, error) {
 	} else {
 		b, err = os.ReadFile(name)
 	}
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
-	}
 	if err != nil {
-		return "", config.Problems{{File: shown(name), Message: "cannot be read: " + err.Error()}}
+		return "", config.Problems{{File: shown(name), Message: "cannot be read: " + plainPath(err).Error()}}
 	}
 	return string(b), nil
+}
+
+// plainPath leaves the path out of a file's error: the message around it has it.
+func plainPath(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -53,6 +54,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func report(err error, stderr io.Writer) int {
 	var problems config.Problems
 	var usage usageError
+	if coder := cli.ExitCoder(nil); errors.As(err, &coder) { // only cli itself: help for a command that there is not
+		err = onUsageError(nil, err, false)
+	}
 	switch {
 	case err == nil:
 		return exitOK
@@ -103,8 +107,24 @@ Exit codes: 0 ok, 1 failed, 3 differences found (plan, apply), 64 wrong usage, 7
 	return app
 }
 
+// flagWords is what Go's flag package says, and how we say it.
+var flagWords = []struct {
+	form *regexp.Regexp
+	to   string
+}{
+	{regexp.MustCompile(`^flag provided but not defined: -+(.*)$`), `there is no flag --$1`},
+	{regexp.MustCompile(`^flag needs an argument: -+(.*)$`), `--$1 needs a value`},
+	{regexp.MustCompile(`^invalid boolean value (".*") for -+(\S+): .*$`), `--$2 $1 is neither true nor false`},
+	{regexp.MustCompile(`^invalid value (".*") for flag -+(\S+): parse error$`), `--$2 $1 is not a duration such as "10s"`},
+	{regexp.MustCompile(`^No help topic for '(.*)'$`), `there is no command "$1"`},
+}
+
 func onUsageError(_ *cli.Context, err error, _ bool) error {
-	return usageError{errors.New(strings.Replace(err.Error(), "flag provided but not defined:", "there is no flag", 1))}
+	s := err.Error()
+	for _, w := range flagWords {
+		s = w.form.ReplaceAllString(s, w.to)
+	}
+	return usageError{errors.New(s)}
 }
 
 // noArguments refuses words that no command takes: a mistyped command must not start a bus.

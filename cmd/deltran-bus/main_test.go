@@ -4,6 +4,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -56,9 +57,10 @@ func (t tight) Run() int {
 //	http METHOD URL CODE               the answer's body becomes stdout
 //	json FILE PATH VALUE               JSON has to hold the value at a path such as streams.0.name
 //	snapshot PATH, unchanged PATH      remember a file or folder, compare it byte by byte
-//	hold port|ipv6-port|lock DIR       keep what a bus wants; $PORT is the port
+//	hold port, hold lock DIR            keep what a bus wants; $PORT is the port
 //	certificates                       write ca.pem, server.pem, server-key.pem, other-key.pem
 //	fifo PATH, cut PATH SIZE           make a file that blocks its reader; cut a file
+//	bytes FILE TEXT [TIMES]            write bytes that a script cannot hold; TEXT is what stands in a Go string
 //
 // What the program printed is put into a form that stays the same from run to run before a script sees it: steady says
 // how. The clients connect to $NATS_URL, or else to $CLIENT.
@@ -73,6 +75,12 @@ func TestScripts(t *testing.T) {
 			e.Values[worldKey{}] = w
 			e.Defer(w.close)
 			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond != "root" {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			return os.Getuid() == 0, nil
 		},
 		Cmds: commands(),
 	})

@@ -190,9 +190,9 @@ func (s *script) ready() {
 	s.Setenv("CLIENT", at.Client)
 	s.Setenv("ADDR", u.Host)
 	s.Setenv("MONITOR", at.Monitor)
-	s.known = map[string]string{at.Client: "CLIENT", u.Host: "ADDR"}
+	s.known = map[string]string{u.Host: "ADDR"}
 	if at.Monitor != "" {
-		s.known[at.Monitor] = "MONITOR"
+		s.known[strings.TrimPrefix(at.Monitor, "http://")] = "MONITOR"
 	}
 	s.show()
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -46,12 +47,10 @@ func serve(c *cli.Context) (err error) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP) // from the start: a reload must not kill a bus that is still starting
 	defer signal.Stop(hup)
+	defer func() { err = errors.Join(err, b.removeTemp()) }()
 	cfg, err := b.load(c.Context)
 	if err != nil {
 		return err
-	}
-	if b.temp != "" {
-		defer os.RemoveAll(b.temp)
 	}
 	defer func() { err = b.end(err) }()
 	if err := b.open(cfg); err != nil {
@@ -77,10 +76,18 @@ func (b *bus) load(ctx context.Context) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if setTrue(b.c, "ephemeral") {
+	ephemeral, err := on(b.c, "ephemeral")
+	if err != nil {
+		return nil, err
+	}
+	first, err := on(b.c, "init")
+	if err != nil {
+		return nil, err
+	}
+	if ephemeral {
 		if b.temp == "" {
 			if b.temp, err = os.MkdirTemp("", "deltran-bus-"); err != nil {
-				return nil, err
+				return nil, fmt.Errorf("--ephemeral: no temporary folder can be made in %s: %w; TMPDIR names another", os.TempDir(), plainPath(err))
 			}
 		}
 		src = append(src, config.Set("--ephemeral", "nats.jetstream.store_dir", filepath.Join(b.temp, "store")))
@@ -92,15 +99,26 @@ func (b *bus) load(ctx context.Context) (*config.Config, error) {
 	if b.temp != "" {
 		cfg = cfg.Ephemeral()
 	}
-	if setTrue(b.c, "init") {
+	if first {
 		cfg.Bus.StoreMustExist = false
 	}
 	return cfg, nil
 }
 
+// removeTemp takes back the store of --ephemeral.
+func (b *bus) removeTemp() error {
+	if b.temp == "" {
+		return nil
+	}
+	return os.RemoveAll(b.temp)
+}
+
 // open goes the way of a declaration: monitor, store, layout, gate; then it tells everybody.
 func (b *bus) open(cfg *config.Config) (err error) {
 	ctx := b.c.Context
+	if err := b.probePortsFile(); err != nil {
+		return err
+	}
 	b.srv = server.New(cfg, b.log)
 	if cfg.Bus.AllowInsecure {
 		b.log.Warn("[bus] allow_insecure: other machines may reach this bus without authentication or TLS")
@@ -188,10 +206,17 @@ func (b *bus) clients() int {
 	return 0
 }
 
-// setTrue reports whether a switch is on, on the command line or in the environment.
-func setTrue(c *cli.Context, flag string) bool {
+// on reports whether a switch is on, on the command line or in the environment.
+func on(c *cli.Context, flag string) (bool, error) {
 	v, origin := setting(c, flag)
-	return origin == "--"+flag || origin != "" && v != "0" && v != "false"
+	if origin == "" {
+		return false, nil
+	}
+	is, err := strconv.ParseBool(v)
+	if err != nil {
+		return false, misuse("%s %q is neither true nor false", origin, v)
+	}
+	return is, nil
 }
 
 func newLog(c *cli.Context) (*slog.Logger, error) {
@@ -230,6 +255,22 @@ func (b *bus) addresses() addresses {
 		a.Monitor = b.mon.URL()
 	}
 	return a
+}
+
+// probePortsFile finds out before anything is touched whether the ports file can be written.
+func (b *bus) probePortsFile() error {
+	name, origin := setting(b.c, "ports-file")
+	if name == "" {
+		return nil
+	}
+	if st, err := os.Stat(name); err == nil && st.IsDir() {
+		return fmt.Errorf("%s %s: is a folder; name a file", origin, name)
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
+	if err != nil {
+		return fmt.Errorf("%s %s: cannot be written: %w", origin, name, plainPath(err))
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // writePorts writes the ports file whole or not at all: whoever waits for it may read it at once.
