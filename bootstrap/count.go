@@ -124,7 +124,8 @@ func (a api) subjects(ctx context.Context, stream, filter string, each func(subj
 }
 
 // unmatched counts what a narrower filter would no longer deliver. The stream tells how many messages a subject has, not
-// where they are: exact for a consumer that has had nothing yet, otherwise at most what it has still to deliver.
+// where they are: exact for a consumer that has had nothing yet, otherwise at most what it has still to
+// deliver.
 func (a api) unmatched(ctx context.Context, e *consumerEdit) (*Cost, error) {
 	want := orAll(e.normal(e.declared).FilterSubjects)
 	var n uint64
@@ -138,7 +139,9 @@ func (a api) unmatched(ctx context.Context, e *consumerEdit) (*Cost, error) {
 			return nil, fmt.Errorf("count subjects: %w", err)
 		}
 	}
-	pending := e.there.Info.NumPending
-	fromStart := e.there.Info.Delivered.Stream < e.stream.there.State.FirstSeq && e.declared.DeliverPolicy == jetstream.DeliverAllPolicy
-	return &Cost{Messages: min(n, pending), Estimate: !fromStart && min(n, pending) > 0}, nil
+	if e.there.Info.Delivered.Stream < e.stream.there.State.FirstSeq && e.declared.DeliverPolicy == jetstream.DeliverAllPolicy {
+		return &Cost{Messages: n}, nil // and not what is pending: the server counts that a moment after a publish
+	}
+	n = min(n, e.there.Info.NumPending)
+	return &Cost{Messages: n, Estimate: n > 0}, nil
 }
