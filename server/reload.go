@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/deltran/deltran-bus/bootstrap"
@@ -69,6 +70,12 @@ func (s *Server) refusal(err error, old, cfg *config.Config) error {
 		return fmt.Errorf("nats-server: %w", s.sink.redacted(err))
 	}
 	plain := func(k string) string { return strings.ReplaceAll(strings.ToLower(k), "_", "") }
+	if strings.HasPrefix(plain(field[1]), "jetstream") {
+		changed = slices.DeleteFunc(changed, func(k string) bool { return !strings.HasPrefix(k, "nats.jetstream") })
+	}
+	if len(changed) == 1 {
+		return fmt.Errorf("%s: cannot change while the bus runs; restart it", changed[0])
+	}
 	for _, k := range changed {
 		last := k[strings.LastIndexByte(k, '.')+1:]
 		if strings.Contains(plain(field[1]), plain(last)) || last == "listen" && (plain(field[1]) == "host" || plain(field[1]) == "port") {
