@@ -43,11 +43,7 @@ func (s *Server) close(ctx context.Context) (err error) {
 			if s.opts != nil && !s.opts.SyncAlways && serving {
 				err = syncTree(s.opts.StoreDir, began)
 			}
-			if !serving && s.State().Storage.New && s.NATS() == nil {
-				err = errors.Join(err, s.lock.undo())
-			} else {
-				err = errors.Join(err, s.lock.release())
-			}
+			err = errors.Join(err, s.lock.release())
 		}
 		s.phase(Closed)
 		close(s.done)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/deltran/deltran-bus/bootstrap"
@@ -70,6 +71,9 @@ func (s *Server) refusal(err error, old, cfg *config.Config) error {
 	}
 	plain := func(k string) string { return strings.ToLower(strings.NewReplacer("_", "", " ", "").Replace(k)) }
 	field := plain(m[1] + m[2])
+	if strings.HasPrefix(field, "jetstream") {
+		changed = slices.DeleteFunc(changed, func(k string) bool { return !strings.HasPrefix(k, "nats.jetstream") })
+	}
 	for _, k := range changed {
 		last := plain(k[strings.LastIndexByte(k, '.')+1:])
 		if len(changed) == 1 || strings.Contains(field, last) || last == "listen" && (field == "host" || field == "port") {

@@ -40,7 +40,6 @@ func (s *Server) takeStore() error {
 		}
 		return fmt.Errorf("store %s: %w", dir, err)
 	}
-	s.lock.made = made
 	s.set(func(st *State) {
 		st.Storage = Storage{Dir: dir, New: fresh, SyncAlways: s.opts.SyncAlways, Sync: s.opts.SyncInterval, Limit: s.opts.JetStreamMaxStore}
 	})
@@ -67,8 +66,7 @@ func inspectStore(dir string) (fresh bool, err error) {
 	for _, e := range entries {
 		name := e.Name()
 		if name == "jetstream" && e.IsDir() {
-			streams, _ := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "*"))
-			return len(streams) == 0, nil
+			return false, nil
 		}
 		if !strings.HasPrefix(name, ".") && !strings.HasPrefix(name, "deltran-bus.") && name != "lost+found" {
 			foreign = append(foreign, name)
@@ -104,7 +102,6 @@ func makeDir(dir string) (made []string, err error) {
 type storeLock struct {
 	flock *flock.Flock
 	dir   string
-	made  []string // folders that this process made
 }
 
 // A holder is what the holder's file says.
@@ -134,15 +131,6 @@ func lockStore(dir string) (*storeLock, error) {
 		return nil, errors.Join(fmt.Errorf("cannot be written: %w", plainPath(err)), l.release())
 	}
 	return l, nil
-}
-
-// undo releases a lock under which nothing was stored, and takes the folder back if this process made it.
-func (l *storeLock) undo() error {
-	err := errors.Join(l.release(), os.Remove(filepath.Join(l.dir, lockFile)))
-	for _, d := range slices.Backward(l.made) {
-		_ = os.Remove(d)
-	}
-	return err
 }
 
 func (l *storeLock) release() error {

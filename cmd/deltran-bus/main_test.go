@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 )
@@ -39,7 +40,7 @@ func (t tight) Run() int {
 //	exits CODE [NAME=VALUE…] ARGS…     run deltran-bus, which has to end with that exit code
 //	refused CODE [NAME=VALUE…] ARGS…   the same, and it prints nothing on stdout and changes nothing in $WORK
 //	launch [NAME=VALUE…] ARGS…         start a bus in the background, on free ports
-//	ready                              wait until it is; then $CLIENT, $ADDR and $MONITOR say where
+//	ready                              wait until it is; then $CLIENT, $ADDR, $MONITOR and $MONITOR_ADDR say where
 //	start …                            launch and ready
 //	logged REGEXP                      wait until its stderr has a line like that, since the last time it was asked
 //	signal NAME                        send it a signal, such as TERM
@@ -73,6 +74,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			w := &world{vars: e.Vars, dir: e.WorkDir, snapshots: map[string]string{}}
 			e.Values[worldKey{}] = w
+			e.Setenv("NATS_VERSION", natsserver.VERSION)
 			e.Defer(w.close)
 			return nil
 		},

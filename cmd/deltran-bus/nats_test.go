@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -190,7 +189,7 @@ func (s *script) json(args []string) {
 		s.Check(err)
 		have = string(b)
 	}
-	if have != os.ExpandEnv(args[2]) {
+	if have != args[2] {
 		s.Fatalf("%s is %s, not %s", args[1], have, args[2])
 	}
 }

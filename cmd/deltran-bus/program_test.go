@@ -22,7 +22,7 @@ import (
 )
 
 // patience is how long anything may take: only a failure takes as long.
-const patience = 30 * time.Second
+const patience = 8 * time.Second
 
 var programCommands = map[string]func(*script, []string){
 	"exits":   (*script).exits,
@@ -192,7 +192,9 @@ func (s *script) ready() {
 	s.Setenv("MONITOR", at.Monitor)
 	s.known = map[string]string{u.Host: "ADDR"}
 	if at.Monitor != "" {
-		s.known[strings.TrimPrefix(at.Monitor, "http://")] = "MONITOR"
+		host := strings.TrimPrefix(at.Monitor, "http://")
+		s.Setenv("MONITOR_ADDR", host)
+		s.known[host] = "MONITOR"
 	}
 	s.show()
 }

@@ -144,6 +144,7 @@ func (b *bus) open(cfg *config.Config) (err error) {
 	if err := b.writePorts(); err != nil {
 		return err
 	}
+	b.logHeld(b.srv.State())
 	b.banner(ready)
 	b.systemd.ready()
 	return nil
