@@ -74,6 +74,11 @@ func (p Plan) Summary() string {
 	return s
 }
 
+// String is one line: "max_age 7d → 1d  loses: …; loses 1,204 messages, the oldest 6d3h old".
+func (f Field) String() string {
+	return fmt.Sprintf("%s %s → %s  %s", f.Name, value(f.Name, f.Have), value(f.Name, f.Want), f.consequence())
+}
+
 // consequence is what is said of a field after its values: "loses: older messages are deleted; loses 1,204 messages, …".
 func (f Field) consequence() string {
 	s := string(f.Class)

@@ -145,7 +145,7 @@ func (t tally) say(noun string) string {
 func heldLines(plan bootstrap.Plan) (lines []string) {
 	for _, c := range plan.Changes {
 		for _, f := range c.Fields {
-			lines = append(lines, fmt.Sprintf("held back: %s %s (%s)", c.Ref, f.Name, f.Class))
+			lines = append(lines, fmt.Sprintf("held back: %s: %s", c.Ref, f))
 		}
 	}
 	if len(lines) > 0 {
@@ -179,7 +179,7 @@ func (b *bus) tries(at addresses) string {
 func (b *bus) logHeld(st server.State) {
 	for _, c := range st.Plan.Changes {
 		for _, f := range c.Fields {
-			b.log.Warn("held back", "what", c.Ref.String(), "field", f.Name, "class", string(f.Class), "why", f.Why)
+			b.log.Warn("held back", "what", c.Ref.String(), "change", f.String())
 		}
 	}
 }
