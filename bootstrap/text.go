@@ -74,19 +74,20 @@ func (p Plan) Summary() string {
 	return s
 }
 
-// String is one line: "max_age 7d → 1d  loses: …; loses 1,204 messages, the oldest 6d3h old".
+// String is one line: "max_age 7d → 1d  loses 1,204 messages, the oldest 6d3h old: older messages are deleted".
 func (f Field) String() string {
 	return fmt.Sprintf("%s %s → %s  %s", f.Name, value(f.Name, f.Have), value(f.Name, f.Want), f.consequence())
 }
 
-// consequence is what is said of a field after its values: "loses: older messages are deleted; loses 1,204 messages, …".
+// consequence is what is said of a field after its values: "loses 1,204 messages, the oldest 6d3h old: older messages are
+// deleted".
 func (f Field) consequence() string {
 	s := string(f.Class)
+	if f.Cost != nil {
+		s += " " + f.Cost.String()
+	}
 	if f.Why != "" {
 		s += ": " + f.Why
-	}
-	if f.Cost != nil {
-		s += fmt.Sprintf("; %s %s", f.Class, f.Cost)
 	}
 	return s
 }
@@ -94,7 +95,10 @@ func (f Field) consequence() string {
 // String is "1,204 messages, the oldest 6d3h old".
 func (c Cost) String() string {
 	s := thousands(c.Messages) + " messages"
-	if c.Messages == 1 {
+	switch c.Messages {
+	case 0:
+		return "nothing now"
+	case 1:
 		s = "1 message"
 	}
 	if c.Estimate {

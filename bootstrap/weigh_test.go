@@ -66,7 +66,7 @@ func TestWriteText(t *testing.T) {
 	const golden = `stream NEW: create  new.* new.*.>
 stream NOTIFICATIONS: update
     description  - → x            safe
-    max_age      30d → 7d         loses: older messages are deleted; loses 1,204 messages, the oldest 6d3h old
+    max_age      30d → 7d         loses 1,204 messages, the oldest 6d3h old: older messages are deleted
     max_bytes    8MB → unlimited  safe
 stream OTHER: not declared, left alone
 1 to create, 1 to update, of which loses 1; 1 not declared

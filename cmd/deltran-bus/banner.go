@@ -179,7 +179,7 @@ func (b *bus) tries(at addresses) string {
 func (b *bus) logHeld(st server.State) {
 	for _, c := range st.Plan.Changes {
 		for _, f := range c.Fields {
-			b.log.Warn("held back", "what", c.Ref.String(), "change", f.String())
+			b.log.Warn("held back", "what", c.Ref.String(), "field", f.Name, "class", string(f.Class), "why", f.Why, "change", f.String())
 		}
 	}
 }
