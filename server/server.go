@@ -116,7 +116,8 @@ func (s *Server) Open(ctx context.Context) (err error) {
 }
 
 // Listen opens the client port: whoever can connect finds every stream and consumer. In a cluster, where routes need
-// the port before the layout can stand, it is open already.
+// the port before the layout can stand, it is open already; and WebSocket, MQTT and leaf node ports open with NATS itself:
+// for those, readiness takes the gate's place.
 func (s *Server) Listen() error {
 	s.life.Lock()
 	defer s.life.Unlock()

@@ -3,8 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +27,7 @@ func (b *bus) banner(ready time.Duration) {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s\n%s\n\n", allVersions(), bold(fmt.Sprintf("ready in %d ms", ready.Milliseconds())))
 	at := b.addresses()
-	row(&out, "clients", at.Client, b.security())
+	b.listenerRows(&out, at.Client)
 	if at.Monitor != "" {
 		row(&out, "monitor", at.Monitor, "/healthz /readyz /metrics /varz /jsz …")
 	} else {
@@ -41,11 +43,14 @@ func row(w io.Writer, label string, words ...string) {
 	fmt.Fprintf(w, "  %-9s %s\n", label, strings.Join(words, " · "))
 }
 
-// security says who can come in.
-func (b *bus) security() string {
+// listenerRows say who can come in where; the client's first.
+func (b *bus) listenerRows(w io.Writer, client string) {
 	for _, l := range b.srv.Listeners() {
-		if l.Name != "client" {
-			continue
+		at, label := net.JoinHostPort(l.Host, strconv.Itoa(l.Port)), l.Name
+		if l.Name == "client" {
+			at, label = client, "clients"
+		} else if l.Port < 0 {
+			at = net.JoinHostPort(l.Host, "a free port")
 		}
 		has := func(what, yes, no string) string {
 			if slices.Contains(l.Lacks, what) {
@@ -53,9 +58,8 @@ func (b *bus) security() string {
 			}
 			return yes
 		}
-		return has("authentication", "log-in required", "no log-in") + ", " + has("TLS", "TLS", "no TLS") + ", " + reach(l.Host)
+		row(w, label, at, has("authentication", "log-in required", "no log-in")+", "+has("TLS", "TLS", "no TLS")+", "+reach(l.Host))
 	}
-	return ""
 }
 
 func reach(host string) string {
