@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/deltran/deltran-bus/config"
@@ -95,12 +95,7 @@ func reachable(host string) string {
 
 // unreachable says what to do about a bus that does not answer, without the credentials its URL may hold.
 func unreachable(server string, err error) error {
-	at := server
-	if u, perr := url.Parse(server); perr == nil {
-		at = u.Redacted()
-	} else {
-		at = "the server"
-	}
+	at := plainURL(server)
 	switch {
 	case errors.Is(err, nats.ErrNoServers), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return fmt.Errorf("nobody answers at %s; start the bus with deltran-bus serve, or name another with --server", at)
@@ -108,6 +103,19 @@ func unreachable(server string, err error) error {
 		return fmt.Errorf("%s lets in only those who log in; use --creds, --tlscert, or NATS_URL=nats://USER:PASSWORD@HOST:PORT", at)
 	}
 	return fmt.Errorf("connect to %s: %w", at, err)
+}
+
+// plainURL is a URL, or several, without what logs in: before the @ stands a password or, alone, a token.
+func plainURL(server string) string {
+	urls := strings.Split(server, ",")
+	for i, s := range urls {
+		scheme, rest, ok := strings.Cut(strings.TrimSpace(s), "://")
+		if !ok {
+			scheme, rest = "nats", scheme
+		}
+		urls[i] = scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
+	}
+	return strings.Join(urls, ",")
 }
 
 // noJetStream words the answer of a NATS without JetStream, or without the right to use it.

@@ -30,6 +30,8 @@ var fileCommands = map[string]func(*script, []string){
 	"hold":         (*script).hold,
 	"certificates": (*script).certificates,
 	"fifo":         (*script).fifo,
+	"waits":        (*script).waits,
+	"feed":         (*script).feed,
 	"cut":          (*script).cut,
 	"bytes":        (*script).bytes,
 }
@@ -76,6 +78,12 @@ func (s *script) unchanged(args []string) {
 
 func (s *script) hold(args []string) {
 	s.want(args, 1, "hold port|lock DIR")
+	if args[0] == "client" {
+		nc, err := s.connect()
+		s.Check(err)
+		s.held = append(s.held, nc.Close)
+		return
+	}
 	if args[0] == "lock" {
 		lock := flock.New(filepath.Join(s.MkAbs(args[1]), "deltran-bus.lock"))
 		ok, err := lock.TryLock()
@@ -108,7 +116,7 @@ func (s *script) certificates([]string) {
 	}
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "test server"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	caKey, leafKey := key(), key()
 	sign := func(file string, c *x509.Certificate, k *ecdsa.PrivateKey) {
@@ -132,6 +140,46 @@ func (s *script) writePEM(file, kind string, der []byte) {
 func (s *script) fifo(args []string) {
 	s.want(args, 1, "fifo PATH")
 	s.Check(syscall.Mkfifo(s.MkAbs(args[0]), 0o600))
+}
+
+// waits opens the other end of a fifo, which works when its reader is there, and leaves the reader waiting.
+func (s *script) waits(args []string) {
+	s.want(args, 1, "waits FIFO")
+	if s.writer != nil {
+		_ = s.writer.Close() // the next reader shall not see its end
+	}
+	path := s.MkAbs(args[0])
+	opened := make(chan *os.File, 1)
+	go func() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			close(opened)
+			return
+		}
+		opened <- f
+	}()
+	select {
+	case f := <-opened:
+		s.writer = f
+		s.held = append(s.held, func() { _ = f.Close() })
+	case <-time.After(patience):
+		if f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0); err == nil { // lets the goroutine go
+			<-opened
+			_ = f.Close()
+		}
+		s.Fatalf("nobody reads %s", args[0])
+	}
+	if s.writer == nil {
+		s.Fatalf("%s cannot be opened", args[0])
+	}
+}
+
+// feed gives the reader of that fifo what it waits for.
+func (s *script) feed(args []string) {
+	s.want(args, 1, "feed FILE")
+	_, err := s.writer.WriteString(s.ReadFile(args[0]))
+	s.Check(err)
+	s.Check(s.writer.Close())
 }
 
 func (s *script) cut(args []string) {

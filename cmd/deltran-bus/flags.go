@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -75,17 +76,33 @@ func shown(file string) string {
 }
 
 func read(c *cli.Context, name string) (string, error) {
-	var b []byte
-	var err error
-	if name == "-" {
-		b, err = io.ReadAll(c.App.Reader)
-	} else {
-		b, err = os.ReadFile(name)
+	b, err := unless(c.Context, func() ([]byte, error) {
+		if name == "-" {
+			return io.ReadAll(c.App.Reader)
+		}
+		return os.ReadFile(name)
+	})
+	if c.Context.Err() != nil {
+		return "", c.Context.Err()
 	}
 	if err != nil {
 		return "", config.Problems{{File: shown(name), Message: "cannot be read: " + plainPath(err).Error()}}
 	}
 	return string(b), nil
+}
+
+// unless runs f, and waits for it until ctx ends: nothing else ends a read that never comes.
+func unless[T any](ctx context.Context, f func() (T, error)) (result T, err error) {
+	done := make(chan struct{})
+	var v T
+	var verr error
+	go func() { defer close(done); v, verr = f() }()
+	select {
+	case <-done:
+		return v, verr
+	case <-ctx.Done():
+		return result, ctx.Err()
+	}
 }
 
 // plainPath leaves the path out of a file's error: the message around it has it.

@@ -62,6 +62,9 @@ func report(err error, stderr io.Writer) int {
 		return exitOK
 	case errors.Is(err, errDifferent):
 		return exitDifferent
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "deltran-bus: interrupted")
+		return exitFailed
 	case errors.As(err, &problems):
 		fmt.Fprintf(stderr, "%v\ndeltran-bus: %s in the configuration; nothing was started or changed\n", problems, count(len(problems), "mistake"))
 		return exitConfig

@@ -56,11 +56,15 @@ func (t tight) Run() int {
 //	denied                             nobody comes in without logging in
 //
 //	http METHOD URL CODE               the answer's body becomes stdout
+//	nowhere TEXT                       the text is on none of the monitor's pages
 //	json FILE PATH VALUE               JSON has to hold the value at a path such as streams.0.name
 //	snapshot PATH, unchanged PATH      remember a file or folder, compare it byte by byte
-//	hold port, hold lock DIR            keep what a bus wants; $PORT is the port
+//	hold port, hold lock DIR           keep what a bus wants; $PORT is the port
+//	hold client                        stay connected
 //	certificates                       write ca.pem, server.pem, server-key.pem, other-key.pem
-//	fifo PATH, cut PATH SIZE           make a file that blocks its reader; cut a file
+//	fifo PATH                          make a file that keeps its reader waiting,
+//	waits PATH, feed FILE              until there is one that waits, until it is given FILE's content
+//	cut PATH SIZE                      cut a file
 //	bytes FILE TEXT [TIMES]            write bytes that a script cannot hold; TEXT is what stands in a Go string
 //
 // What the program printed is put into a form that stays the same from run to run before a script sees it: steady says
@@ -115,6 +119,7 @@ type world struct {
 	known     map[string]string // addresses, and what they are shown as
 	stock     *stock
 	held      []func()
+	writer    *os.File // the other end of the fifo that somebody waits for
 	snapshots map[string]string
 }
 
@@ -153,6 +158,7 @@ var changing = []struct {
 	{regexp.MustCompile(`ready in \d+ ms`), `ready in N ms`},
 	{regexp.MustCompile(`[\d.]+ [KMGT]iB free`), `N GiB free`},
 	{regexp.MustCompile(`process \d+, since \S+ [\d:]+`), `process PID, since THEN`},
+	{regexp.MustCompile(`\\"[0-9a-f]{16}\\"`), `\"CHECKSUM\"`},
 	{regexp.MustCompile(`the oldest \S+ old`), `the oldest AGE old`},
 }
 

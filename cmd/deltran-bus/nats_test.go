@@ -27,6 +27,7 @@ var natsCommands = map[string]func(*script, []string){
 	"aged":        (*script).aged,
 	"denied":      (*script).denied,
 	"http":        (*script).http,
+	"nowhere":     (*script).nowhere,
 	"json":        (*script).json,
 }
 
@@ -138,7 +139,7 @@ func (s *script) aged(args []string) {
 }
 
 func (s *script) denied([]string) {
-	nc, err := nats.Connect(s.Getenv("ADDR"), nats.MaxReconnects(0), nats.RootCAs(s.MkAbs("ca.pem")), nats.Timeout(patience))
+	nc, err := nats.Connect(s.Getenv("ADDR"), nats.MaxReconnects(0), nats.Timeout(patience))
 	if err == nil {
 		nc.Close()
 	}
@@ -149,17 +150,31 @@ func (s *script) denied([]string) {
 
 func (s *script) http(args []string) {
 	s.want(args, 3, "http METHOD URL CODE")
+	body, code := s.get(args[0], args[1])
+	fmt.Fprint(s.Stdout(), s.steady(body))
+	if got := strconv.Itoa(code); got != args[2] {
+		s.Fatalf("%s %s: %s, not %s", args[0], args[1], got, args[2])
+	}
+}
+
+func (s *script) get(method, url string) (body string, code int) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	req, err := http.NewRequest(args[0], args[1], nil)
+	req, err := http.NewRequest(method, url, nil)
 	s.Check(err)
 	resp, err := client.Do(req)
 	s.Check(err)
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	b, err := io.ReadAll(resp.Body)
 	s.Check(err)
-	fmt.Fprint(s.Stdout(), s.steady(string(body)))
-	if got := strconv.Itoa(resp.StatusCode); got != args[2] {
-		s.Fatalf("%s %s: %s, not %s", args[0], args[1], got, args[2])
+	return string(b), resp.StatusCode
+}
+
+func (s *script) nowhere(args []string) {
+	s.want(args, 1, "nowhere TEXT")
+	for _, page := range []string{"/", "/varz", "/connz?auth=1&subs=detail", "/accountz?acc=$G", "/accstatz", "/subsz?subs=1", "/jsz?accounts=1&streams=1&consumers=1&config=1", "/leafz", "/healthz", "/readyz", "/metrics"} {
+		if body, code := s.get(http.MethodGet, s.Getenv("MONITOR")+page); code != http.StatusOK || strings.Contains(body, args[0]) {
+			s.Fatalf("%s answers %d:\n%s", page, code, body)
+		}
 	}
 }
 

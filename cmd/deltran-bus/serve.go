@@ -47,12 +47,11 @@ func serve(c *cli.Context) (err error) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP) // from the start: a reload must not kill a bus that is still starting
 	defer signal.Stop(hup)
-	defer func() { err = errors.Join(err, b.removeTemp()) }()
+	defer func() { err = errors.Join(b.end(err), b.removeTemp()) }()
 	cfg, err := b.load(c.Context)
 	if err != nil {
 		return err
 	}
-	defer func() { err = b.end(err) }()
 	if err := b.open(cfg); err != nil {
 		return err
 	}
@@ -92,7 +91,7 @@ func (b *bus) load(ctx context.Context) (*config.Config, error) {
 		}
 		src = append(src, config.Set("--ephemeral", "nats.jetstream.store_dir", filepath.Join(b.temp, "store")))
 	}
-	cfg, err := config.Check(ctx, src...)
+	cfg, err := unless(ctx, func() (*config.Config, error) { return config.Check(ctx, src...) }) // a secret's file may keep it waiting
 	if err != nil {
 		return nil, err
 	}

@@ -65,7 +65,7 @@ func status(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	o.Server = nc.ConnectedUrlRedacted()
+	o.Server = plainURL(nc.ConnectedUrl())
 	if c.Bool("json") {
 		return writeJSON(c.App.Writer, o)
 	}
