@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -32,11 +34,13 @@ func serveFlags() []cli.Flag {
 type bus struct {
 	c       *cli.Context
 	log     *slog.Logger
+	stdin   []byte // of -c -, for reloads to read again
 	temp    string // the store of --ephemeral
-	stdin   *config.Source
+	ports   portsFile
 	srv     *server.Server
 	mon     *monitor.Monitor
 	systemd notifier
+	unwatch func() // nil until the bus is ready
 }
 
 func serve(c *cli.Context) (err error) {
@@ -44,6 +48,7 @@ func serve(c *cli.Context) (err error) {
 	if b.log, err = newLog(c); err != nil {
 		return err
 	}
+	b.ports.name, b.ports.origin = setting(c, "ports-file")
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP) // from the start: a reload must not kill a bus that is still starting
 	defer signal.Stop(hup)
@@ -63,14 +68,22 @@ func serve(c *cli.Context) (err error) {
 			return errors.New("nats-server ended by itself; the log says why")
 		case <-hup:
 			b.reload()
-		case <-b.systemd.watchdog():
-			b.systemd.alive(b.srv)
 		}
 	}
 }
 
 // load reads and judges the declaration as serve means it; again at every reload.
 func (b *bus) load(ctx context.Context) (*config.Config, error) {
+	if name, _ := setting(b.c, "config"); name == "-" {
+		if b.stdin == nil {
+			all, err := io.ReadAll(b.c.App.Reader)
+			if err != nil {
+				return nil, fmt.Errorf("stdin: %w", err)
+			}
+			b.stdin = all
+		}
+		b.c.App.Reader = bytes.NewReader(b.stdin)
+	}
 	src, err := sources(b.c)
 	if err != nil {
 		return nil, err
@@ -115,7 +128,7 @@ func (b *bus) removeTemp() error {
 // open goes the way of a declaration: monitor, store, layout, gate; then it tells everybody.
 func (b *bus) open(cfg *config.Config) (err error) {
 	ctx := b.c.Context
-	if err := b.probePortsFile(); err != nil {
+	if err := b.ports.probe(); err != nil {
 		return err
 	}
 	b.srv = server.New(cfg, b.log)
@@ -131,7 +144,7 @@ func (b *bus) open(cfg *config.Config) (err error) {
 	}
 	waited := make(chan struct{})
 	go b.systemd.waiting(waited, b.srv, b.log)
-	err = errors.Join(b.srv.Open(ctx))
+	err = b.srv.Open(ctx)
 	if err == nil {
 		err = b.srv.Listen()
 	}
@@ -140,12 +153,13 @@ func (b *bus) open(cfg *config.Config) (err error) {
 		return err
 	}
 	ready := time.Since(begun)
-	if err := b.writePorts(); err != nil {
+	if err := b.ports.write(b.addresses()); err != nil {
 		return err
 	}
 	b.logHeld(b.srv.State())
 	b.banner(ready)
 	b.systemd.ready()
+	b.unwatch = b.systemd.watch(b.srv)
 	return nil
 }
 
@@ -177,6 +191,9 @@ func (b *bus) reload() {
 func (b *bus) end(err error) error {
 	asked := b.c.Context.Err() != nil
 	b.systemd.stopping()
+	if b.unwatch != nil {
+		b.unwatch()
+	}
 	if asked && (errors.Is(err, context.Canceled) || errors.Is(err, server.ErrInterrupted)) {
 		b.log.Info("stopped before it was ready")
 		err = nil
@@ -192,11 +209,19 @@ func (b *bus) end(err error) error {
 			err = errors.Join(err, b.mon.Close(ctx))
 		}
 	}
-	b.removePorts()
+	b.ports.remove()
 	if err == nil && b.srv != nil {
 		b.log.Info("stopped")
 	}
 	return err
+}
+
+func (b *bus) addresses() addresses {
+	a := addresses{PID: os.Getpid(), Client: b.srv.ClientURL()}
+	if b.mon != nil {
+		a.Monitor = b.mon.URL()
+	}
+	return a
 }
 
 func (b *bus) clients() int {
@@ -217,87 +242,4 @@ func on(c *cli.Context, flag string) (bool, error) {
 		return false, misuse("%s %q is neither true nor false", origin, v)
 	}
 	return is, nil
-}
-
-func newLog(c *cli.Context) (*slog.Logger, error) {
-	levels := map[string]slog.Level{"": slog.LevelInfo, "error": slog.LevelError, "warn": slog.LevelWarn, "info": slog.LevelInfo, "debug": slog.LevelDebug, "trace": server.LevelTrace}
-	word, origin := setting(c, "log-level")
-	level, ok := levels[word]
-	if !ok {
-		return nil, misuse("%s %q is not a level; error, warn, info, debug or trace", origin, word)
-	}
-	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.LevelKey && a.Value.Any() == server.LevelTrace {
-			a.Value = slog.StringValue("TRACE")
-		}
-		return a
-	}}
-	switch format, origin := setting(c, "log-format"); format {
-	case "", "text":
-		return slog.New(slog.NewTextHandler(c.App.ErrWriter, opts)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(c.App.ErrWriter, opts)), nil
-	default:
-		return nil, misuse("%s %q is not a format; text or json", origin, format)
-	}
-}
-
-// addresses is the ports file: where a bus that picked its ports itself can be found.
-type addresses struct {
-	PID     int    `json:"pid"`
-	Client  string `json:"client"`            // nats://127.0.0.1:41234
-	Monitor string `json:"monitor,omitempty"` // http://127.0.0.1:38123
-}
-
-func (b *bus) addresses() addresses {
-	a := addresses{PID: os.Getpid(), Client: b.srv.ClientURL()}
-	if b.mon != nil {
-		a.Monitor = b.mon.URL()
-	}
-	return a
-}
-
-// probePortsFile finds out before anything is touched whether the ports file can be written.
-func (b *bus) probePortsFile() error {
-	name, origin := setting(b.c, "ports-file")
-	if name == "" {
-		return nil
-	}
-	if st, err := os.Stat(name); err == nil && st.IsDir() {
-		return fmt.Errorf("%s %s: is a folder; name a file", origin, name)
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
-	if err != nil {
-		return fmt.Errorf("%s %s: cannot be written: %w", origin, name, plainPath(err))
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
-}
-
-// writePorts writes the ports file whole or not at all: whoever waits for it may read it at once.
-func (b *bus) writePorts() error {
-	name, _ := setting(b.c, "ports-file")
-	if name == "" {
-		return nil
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
-	if err != nil {
-		return fmt.Errorf("ports file: %w", err)
-	}
-	err = errors.Join(writeJSON(f, b.addresses()), f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("ports file: %w", err)
-	}
-	return nil
-}
-
-// removePorts takes back the ports file, if it is ours.
-func (b *bus) removePorts() {
-	name, _ := setting(b.c, "ports-file")
-	if name != "" && b.srv != nil && b.srv.State().Storage.Dir != "" {
-		_ = os.Remove(name)
-	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -11,24 +10,21 @@ import (
 )
 
 // notifier tells systemd how far the bus is, where systemd started it; elsewhere it does nothing.
-type notifier struct {
-	once  sync.Once
-	ticks <-chan time.Time
-}
+type notifier struct{}
 
-func (n *notifier) say(state string) { _, _ = daemon.SdNotify(false, state) }
+func (n notifier) say(state string) { _, _ = daemon.SdNotify(false, state) }
 
-func (n *notifier) ready() { n.say(daemon.SdNotifyReady + "\nSTATUS=serving") }
+func (n notifier) ready() { n.say(daemon.SdNotifyReady + "\nSTATUS=serving") }
 
-func (n *notifier) reloading() {
+func (n notifier) reloading() {
 	n.say(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, monotonic().Microseconds()))
 }
 
-func (n *notifier) stopping() { n.say(daemon.SdNotifyStopping) }
+func (n notifier) stopping() { n.say(daemon.SdNotifyStopping) }
 
 // waiting tells the people and systemd every two seconds what a start is waiting for, until it is closed: reading a
 // big store takes its time, and must not be taken for hanging.
-func (n *notifier) waiting(until <-chan struct{}, srv *server.Server, log *slog.Logger) {
+func (n notifier) waiting(until <-chan struct{}, srv *server.Server, log *slog.Logger) {
 	const every = 2 * time.Second
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -43,22 +39,38 @@ func (n *notifier) waiting(until <-chan struct{}, srv *server.Server, log *slog.
 	}
 }
 
-// watchdog ticks twice in each of systemd's watchdog periods, and never without one.
-func (n *notifier) watchdog() <-chan time.Time {
-	n.once.Do(func() {
-		if period, err := daemon.SdWatchdogEnabled(false); err == nil && period > 0 {
-			n.ticks = time.Tick(period / 2)
+// watch tells systemd, twice in each period of its watchdog, that a client would get an answer, if one would. The
+// function it returns ends that, and waits for the end.
+func (n notifier) watch(srv *server.Server) (end func()) {
+	period, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || period == 0 {
+		return func() {}
+	}
+	quit, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(period / 2)
+		defer tick.Stop()
+		for {
+			if answers(srv) {
+				n.say(daemon.SdNotifyWatchdog)
+			}
+			select {
+			case <-quit:
+				return
+			case <-tick.C:
+			}
 		}
-	})
-	return n.ticks
+	}()
+	return func() { close(quit); <-ended }
 }
 
-// alive tells the watchdog that a client would get an answer, if one would.
-func (n *notifier) alive(srv *server.Server) {
-	if nc, err := srv.Connect(); err == nil {
-		defer nc.Close()
-		if _, err := nc.RTT(); err == nil {
-			n.say(daemon.SdNotifyWatchdog)
-		}
+func answers(srv *server.Server) bool {
+	nc, err := srv.Connect()
+	if err != nil {
+		return false
 	}
+	defer nc.Close()
+	_, err = nc.RTT()
+	return err == nil
 }
