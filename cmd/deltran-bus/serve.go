@@ -33,7 +33,6 @@ type bus struct {
 	c       *cli.Context
 	log     *slog.Logger
 	temp    string // the store of --ephemeral
-	stdin   *config.Source
 	srv     *server.Server
 	mon     *monitor.Monitor
 	systemd notifier
