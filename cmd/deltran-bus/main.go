@@ -44,10 +44,26 @@ func main() { os.Exit(run(context.Background(), os.Args, os.Stdin, os.Stdout, os
 
 // run is the whole program but for the process around it.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, release := untilSignal(ctx)
 	defer release()
-	context.AfterFunc(ctx, release) // the second signal kills
 	return report(newApp(stdin, stdout, stderr).RunContext(ctx, args), stderr)
+}
+
+// untilSignal is signal.NotifyContext, but that when the context has ended nobody catches signals any more: the second
+// one kills, however soon it comes.
+func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-caught:
+		case <-ctx.Done():
+		}
+		signal.Stop(caught)
+		cancel()
+	}()
+	return ctx, cancel
 }
 
 // report prints an error, if it is not an answer, and says how to exit.

@@ -76,6 +76,9 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
+			if e.Getenv("GORACE") == "" {
+				e.Setenv("GORACE", "atexit_sleep_ms=10") // a second otherwise, for each of some hundred processes
+			}
 			w := &world{vars: e.Vars, dir: e.WorkDir, snapshots: map[string]string{}}
 			e.Values[worldKey{}] = w
 			e.Setenv("NATS_VERSION", natsserver.VERSION)
