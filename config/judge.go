@@ -26,7 +26,8 @@ func (c *Config) judge(ctx context.Context, sc scope, ps Problems) error {
 	if sc == forMachine {
 		streams := slices.DeleteFunc(slices.Clone(c.Streams), func(s Stream) bool { return broken(s) })
 		ps = append(ps, c.machineProblems()...)
-		if !c.embeddedStreams() { // a test has tried those
+		streams = slices.DeleteFunc(streams, c.untouched) // a test has tried those
+		if len(streams) > 0 {
 			ps = append(ps, rehearse(ctx, streams, opts)...)
 		}
 	}
@@ -45,10 +46,10 @@ func (c *Config) machineProblems() (ps Problems) {
 	return ps
 }
 
-// embeddedStreams reports whether nothing but the embedded file declares or limits streams.
-func (c *Config) embeddedStreams() bool {
+// untouched reports whether nothing but the embedded file declares the stream, or limits all streams.
+func (c *Config) untouched(st Stream) bool {
 	for _, s := range c.sources[min(1, len(c.sources)):] {
-		if s.has(path{"streams"}) || s.has(path{"nats", "jetstream", "limits"}) || s.has(path{"bus", "default_streams"}) {
+		if s.has(path{"streams", st.Name}) || s.has(path{"nats", "jetstream", "limits"}) {
 			return false
 		}
 	}

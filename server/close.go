@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 )
 
@@ -24,7 +25,6 @@ func (s *Server) Close(ctx context.Context) error {
 
 func (s *Server) close(ctx context.Context) (err error) {
 	s.closing.Do(func() {
-		began := s.State().Since
 		serving := s.State().Phase == Serving
 		s.phase(Closing)
 		if n := s.NATS(); n != nil {
@@ -40,10 +40,10 @@ func (s *Server) close(ctx context.Context) (err error) {
 			n.WaitForShutdown()
 		}
 		if s.lock != nil {
-			if s.opts != nil && !s.opts.SyncAlways && serving {
-				err = syncTree(s.opts.StoreDir, began)
+			if !s.opts.SyncAlways {
+				err = syncTree(s.opts.StoreDir, s.taken)
 			}
-			err = errors.Join(err, s.lock.release())
+			err = errors.Join(err, s.lock.Close())
 		}
 		s.phase(Closed)
 		close(s.done)
@@ -60,7 +60,14 @@ func syncTree(dir string, since time.Time) error {
 		if info, err := d.Info(); err != nil || !d.IsDir() && info.ModTime().Before(since) {
 			return err
 		}
-		f, err := os.Open(path)
+		flag := os.O_RDWR
+		if d.IsDir() {
+			if runtime.GOOS == "windows" {
+				return nil // it has no such thing
+			}
+			flag = os.O_RDONLY
+		}
+		f, err := os.OpenFile(path, flag, 0)
 		if err != nil {
 			return err
 		}

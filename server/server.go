@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/deltran/deltran-bus/config"
+	"github.com/gofrs/flock"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
@@ -25,7 +27,8 @@ type Server struct {
 	cfg     atomic.Pointer[config.Config]
 	nats    atomic.Pointer[natsserver.Server]
 	opts    *natsserver.Options
-	lock    *storeLock
+	lock    *flock.Flock
+	taken   time.Time // when
 	stateMu sync.Mutex
 	state   atomic.Pointer[State]
 	closing sync.Once

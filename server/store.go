@@ -14,10 +14,9 @@ import (
 	"github.com/gofrs/flock"
 )
 
-const (
-	lockFile   = "deltran-bus.lock" // locked while a process has the store; a dead one never holds it
-	holderFile = "deltran-bus.pid"  // who, for the message
-)
+// lockFile is locked while a process has the store; a dead one never holds it. Who has it stands in the file, after the
+// one byte that is locked where locks are mandatory.
+const lockFile = "deltran-bus.lock"
 
 // takeStore finds the store folder, makes it where it may, and locks it. A folder it made and could not take is gone
 // again.
@@ -40,6 +39,7 @@ func (s *Server) takeStore() error {
 		}
 		return fmt.Errorf("store %s: %w", dir, err)
 	}
+	s.taken = time.Now()
 	s.set(func(st *State) {
 		st.Storage = Storage{Dir: dir, New: fresh, SyncAlways: s.opts.SyncAlways, Sync: s.opts.SyncInterval, Limit: s.opts.JetStreamMaxStore}
 	})
@@ -99,46 +99,56 @@ func makeDir(dir string) (made []string, err error) {
 	return made, nil
 }
 
-type storeLock struct {
-	flock *flock.Flock
-	dir   string
-}
-
-// A holder is what the holder's file says.
+// A holder is who has the store.
 type holder struct {
 	PID     int       `json:"pid"`
 	Started time.Time `json:"started"`
 }
 
 // lockStore takes the lock, or says who has it.
-func lockStore(dir string) (*storeLock, error) {
-	l := &storeLock{flock: flock.New(filepath.Join(dir, lockFile), flock.SetPermissions(0o600)), dir: dir}
-	ok, err := l.flock.TryLock()
+func lockStore(dir string) (*flock.Flock, error) {
+	path := filepath.Join(dir, lockFile)
+	lock := flock.New(path, flock.SetPermissions(0o600))
+	ok, err := lock.TryLock()
 	if err != nil {
 		return nil, fmt.Errorf("cannot be locked: %w", plainPath(err))
 	}
-	path := filepath.Join(dir, holderFile)
 	if !ok {
-		who := "another process"
-		var h holder
-		if b, err := os.ReadFile(path); err == nil && json.Unmarshal(b, &h) == nil && h.PID > 0 {
-			who = fmt.Sprintf("process %d, since %s", h.PID, h.Started.Local().Format("2006-01-02 15:04:05"))
-		}
-		return nil, fmt.Errorf("%w: %s has it; stop that one, or use another folder", ErrInUse, who)
+		return nil, fmt.Errorf("%w: %s has it; stop that one, or use another folder", ErrInUse, readHolder(path))
 	}
-	b, _ := json.Marshal(holder{os.Getpid(), time.Now().UTC().Truncate(time.Second)})
-	if err := os.WriteFile(path, append(b, '\n'), 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot be written: %w", plainPath(err)), l.release())
+	if err := writeHolder(path, holder{os.Getpid(), time.Now().UTC().Truncate(time.Second)}); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot be written: %w", plainPath(err)), lock.Close())
 	}
-	return l, nil
+	return lock, nil
 }
 
-func (l *storeLock) release() error {
-	if l == nil {
-		return nil
+// writeHolder writes in place and to a fixed length, over the one before: making a file anew takes longer than the lock.
+func writeHolder(path string, h holder) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
 	}
-	_ = os.Remove(filepath.Join(l.dir, holderFile))
-	return l.flock.Close()
+	b, err := json.Marshal(h)
+	if err == nil {
+		_, err = f.WriteAt(fmt.Appendf(nil, "%-79s\n", b), 1)
+	}
+	return errors.Join(err, f.Close())
+}
+
+func readHolder(path string) string {
+	const unknown = "another process"
+	f, err := os.Open(path)
+	if err != nil {
+		return unknown
+	}
+	defer f.Close()
+	b := make([]byte, 256)
+	n, _ := f.ReadAt(b, 1)
+	var h holder
+	if json.Unmarshal(b[:n], &h) != nil || h.PID <= 0 {
+		return unknown
+	}
+	return fmt.Sprintf("process %d, since %s", h.PID, h.Started.Local().Format("2006-01-02 15:04:05"))
 }
 
 // plainPath leaves the path out of a file error: the message around it has it.
