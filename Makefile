@@ -10,7 +10,7 @@ help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 build: ## build bin/deltran-bus
-	go build -trimpath -ldflags "-s -w -X main.release=$(VERSION)" -o $(BIN)/deltran-bus ./cmd/deltran-bus
+	go build -tags urfave_cli_no_docs -trimpath -ldflags "-s -w -X main.release=$(VERSION)" -o $(BIN)/deltran-bus ./cmd/deltran-bus
 
 test: ## run the tests
 	go test ./...

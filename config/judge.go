@@ -37,13 +37,35 @@ func (c *Config) judge(ctx context.Context, sc scope, ps Problems) error {
 // machineProblems asks this machine: are secrets and certificates there, and does nats-server take it all together?
 func (c *Config) machineProblems() (ps Problems) {
 	o, secrets, ps := c.natsOptions(resolveSecret)
-	if len(ps) > 0 {
+	if len(ps) > 0 || c.plain() {
 		return ps
 	}
 	if _, err := natsserver.NewServer(o); err != nil { // looks at the options as a whole, opens nothing
 		ps.add(path{"nats"}, "%s", Redact(plainWords(err.Error()), secrets))
 	}
 	return ps
+}
+
+// plain reports whether [nats] is the embedded file's, but for where the bus listens and keeps its store: nats-server
+// takes that.
+func (c *Config) plain() bool {
+	usual := []string{"listen", "server_name"}
+	usualJS := []string{"store_dir", "max_file_store", "max_memory_store", "sync_interval"}
+	for _, s := range c.sources[min(1, len(c.sources)):] {
+		nats, _ := s.tree["nats"].(map[string]any)
+		js, _ := nats["jetstream"].(map[string]any)
+		for k := range nats {
+			if k != "jetstream" && !slices.Contains(usual, k) {
+				return false
+			}
+		}
+		for k := range js {
+			if !slices.Contains(usualJS, k) {
+				return false
+			}
+		}
+	}
+	return len(c.sources) > 0
 }
 
 // untouched reports whether nothing but the embedded file declares the stream, or limits all streams.

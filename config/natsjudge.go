@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
@@ -18,9 +19,8 @@ import (
 var natsKeys string
 
 // elsewhere is what may not stand in [nats], and where it is said instead.
-var elsewhere = map[string]string{}
-
-func init() {
+var elsewhere = sync.OnceValue(func() map[string]string {
+	all := map[string]string{}
 	for where, keys := range map[string]string{
 		`is said by listen = "HOST:PORT"`:                                "host net port",
 		"is said by [monitor] listen":                                    "http http_port monitor_port https https_port http_base_path",
@@ -36,10 +36,11 @@ func init() {
 		"would take the bus's own account away":                          "no_system_account no_system no_sys_acc",
 	} {
 		for _, k := range strings.Fields(keys) {
-			elsewhere[k] = where
+			all[k] = where
 		}
 	}
-}
+	return all
+})
 
 // aliases are nats-server's second names for keys that deltran.toml sets: said twice, the wrong one could win.
 var aliases = map[string]string{
@@ -52,8 +53,8 @@ func (c *Config) ours() (nats map[string]any, ps Problems) {
 	nats = map[string]any{}
 	for k, v := range c.NATS {
 		switch lower := strings.ToLower(k); {
-		case elsewhere[lower] != "":
-			ps.add(path{"nats", k}, "%s", elsewhere[lower])
+		case elsewhere()[lower] != "":
+			ps.add(path{"nats", k}, "%s", elsewhere()[lower])
 		case k != lower:
 			ps.add(path{"nats", k}, "is written in lower case: %s", lower)
 		case lower != "jetstream":
@@ -85,23 +86,59 @@ func (c *Config) ours() (nats map[string]any, ps Problems) {
 }
 
 // natsOptions lets nats-server judge [nats]; the options hold what it understood, also when there are problems. Without
-// resolve what only the machine it runs on can say is left out.
+// resolve what only the machine it runs on can say is left out. The same text is judged once.
 func (c *Config) natsOptions(resolve func(ref string) (string, error)) (o *natsserver.Options, secrets []string, ps Problems) {
 	text := natsText{resolve: resolve}
 	nats, ps := c.ours()
 	text.write(nats)
-	o, said := text.judge()
+	all := strings.Join(text.lines, "\n") + "\n"
+	if len(ps)+len(text.problems) == 0 && !text.files {
+		if o := c.judged.find(all); o != nil {
+			return o, text.secrets, nil
+		}
+	}
+	o, said := text.judge(all)
 	ps = append(append(ps, text.problems...), said...)
 	for i := range ps {
 		ps[i].Message = Redact(ps[i].Message, text.secrets)
 	}
+	if len(ps) == 0 {
+		c.judged.keep(all, o)
+	}
 	return o, text.secrets, ps
 }
 
+// judged is what nats-server made of [nats] last: a start asks several times.
+type judged struct {
+	mu      sync.Mutex
+	text    string
+	options *natsserver.Options
+}
+
+func (j *judged) find(text string) *natsserver.Options {
+	if j == nil {
+		return nil
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.text != text {
+		return nil
+	}
+	return j.options.Clone()
+}
+
+func (j *judged) keep(text string, o *natsserver.Options) {
+	if j != nil {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.text, j.options = text, o.Clone()
+	}
+}
+
 // judge asks nats-server; the options hold what it understood.
-func (t *natsText) judge() (*natsserver.Options, Problems) {
+func (t *natsText) judge(conf string) (*natsserver.Options, Problems) {
 	o := &natsserver.Options{NoSigs: true, NoLog: true} // signals and log are the process's: NewServer would take SIGTERM
-	err := o.ProcessConfigString(strings.Join(t.lines, "\n") + "\n")
+	err := o.ProcessConfigString(conf)
 	if o.Port == 0 {
 		o.Port = natsserver.RANDOM_PORT // 0 would be 4222
 	}
@@ -130,12 +167,17 @@ func (t *natsText) judge() (*natsserver.Options, Problems) {
 }
 
 var (
-	unknownField = regexp.MustCompile(`^unknown field "(.*)"$`)
-	wrongType    = regexp.MustCompile(`^interface conversion: interface \{\} is (\S+), not (\S+)$`)
-	badDuration  = regexp.MustCompile(`^error parsing \S+: time: (?:invalid duration|unknown unit .* in duration|missing unit in duration) (".*")$`)
-	badAddress   = regexp.MustCompile(`^could not parse (?:address string|port) (".*")$`)
-	places       = regexp.MustCompile(`(\S*:\d+:\d+: )|( in line \d+)`)
+	unknownField = lazy(`^unknown field "(.*)"$`)
+	wrongType    = lazy(`^interface conversion: interface \{\} is (\S+), not (\S+)$`)
+	badDuration  = lazy(`^error parsing \S+: time: (?:invalid duration|unknown unit .* in duration|missing unit in duration) (".*")$`)
+	badAddress   = lazy(`^could not parse (?:address string|port) (".*")$`)
+	places       = lazy(`(\S*:\d+:\d+: )|( in line \d+)`)
 )
+
+// lazy is a regular expression that is compiled when it is first needed: most starts make no mistakes.
+func lazy(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
 
 // place brings one of nats-server's complaints back to our key.
 func (t *natsText) place(e error) Problem {
@@ -155,7 +197,7 @@ func (t *natsText) place(e error) Problem {
 			p.at = t.paths[i]
 		}
 	}
-	if m := unknownField.FindStringSubmatch(p.Message); m != nil {
+	if m := unknownField().FindStringSubmatch(p.Message); m != nil {
 		for _, at := range t.paths { // the line may be the table's, not the key's
 			if at.last() == m[1] {
 				p.at = at
@@ -179,14 +221,14 @@ func sourceOf(e error) (source string) {
 
 // plainWords rewords what nats-server says in Go's terms.
 func plainWords(s string) string {
-	s = places.ReplaceAllString(s, "")
-	if m := badDuration.FindStringSubmatch(s); m != nil {
+	s = places().ReplaceAllString(s, "")
+	if m := badDuration().FindStringSubmatch(s); m != nil {
 		return m[1] + " is not a duration that nats-server takes; write one such as \"30s\" or \"2m\""
 	}
-	if m := badAddress.FindStringSubmatch(s); m != nil {
+	if m := badAddress().FindStringSubmatch(s); m != nil {
 		return m[1] + " is not an address; write HOST:PORT such as \"127.0.0.1:4222\""
 	}
-	m := wrongType.FindStringSubmatch(s)
+	m := wrongType().FindStringSubmatch(s)
 	if m == nil {
 		return s
 	}

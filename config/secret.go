@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -19,8 +18,8 @@ var secretKeys = []string{
 }
 
 var (
-	bcrypted = regexp.MustCompile(`^\$2[abxy]\$\d\d\$.{53}$`)
-	nkeySeed = regexp.MustCompile(`^S[A-Z2-7]{50,}$`)
+	bcrypted = lazy(`^\$2[abxy]\$\d\d\$.{53}$`)
+	nkeySeed = lazy(`^S[A-Z2-7]{50,}$`)
 )
 
 // isSecret reports whether the value at a path of [nats] must not be shown: by its key, or because it is a seed or a
@@ -29,7 +28,7 @@ func isSecret(at path, v string) bool {
 	if slices.Contains(secretKeys, at.last()) && !(at.last() == "key" && (len(at) < 2 || at[len(at)-2] != "jetstream")) {
 		return true
 	}
-	if isReference(v) || nkeySeed.MatchString(v) {
+	if isReference(v) || strings.HasPrefix(v, "S") && nkeySeed().MatchString(v) {
 		return true
 	}
 	u, err := url.Parse(v)
@@ -48,7 +47,7 @@ func isReference(v string) bool {
 // password, its bcrypt hash: a plain one would end in a repository, a backup, or the output of config.
 func (t *natsText) secret(at path, v string) string {
 	switch {
-	case bcrypted.MatchString(v):
+	case bcrypted().MatchString(v):
 		return v
 	case !isReference(v):
 		t.problems.add(at, "is a secret in plain text; write \"env:NAME\" or \"file:PATH\"%s", orBcrypt(at))
