@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -23,6 +24,7 @@ type logger struct {
 
 	mu      sync.RWMutex
 	secrets []string
+	last    string // warning
 }
 
 func (l *logger) Noticef(f string, a ...any) {
@@ -32,7 +34,13 @@ func (l *logger) Noticef(f string, a ...any) {
 		l.line(slog.LevelInfo, f, a)
 	}
 }
-func (l *logger) Warnf(f string, a ...any)  { l.line(slog.LevelWarn, f, a) }
+func (l *logger) Warnf(f string, a ...any) {
+	if l.starting() && l.repeats(fmt.Sprintf(f, a...)) { // of a store that it cannot read, one for each stream
+		l.line(slog.LevelDebug, f, a)
+	} else {
+		l.line(slog.LevelWarn, f, a)
+	}
+}
 func (l *logger) Errorf(f string, a ...any) { l.line(slog.LevelError, f, a) }
 func (l *logger) Debugf(f string, a ...any) { l.line(slog.LevelDebug, f, a) }
 func (l *logger) Tracef(f string, a ...any) { l.line(LevelTrace, f, a) }
@@ -46,8 +54,17 @@ func (l *logger) Fatalf(f string, a ...any) {
 
 func (l *logger) line(level slog.Level, f string, a []any) {
 	if l.log.Enabled(context.Background(), level) {
-		l.log.Log(context.Background(), level, l.redact(fmt.Sprintf(f, a...)), "from", "nats-server")
+		l.log.Log(context.Background(), level, strings.TrimSpace(l.redact(fmt.Sprintf(f, a...))), "from", "nats-server")
 	}
+}
+
+// repeats reports whether the last warning said the same.
+func (l *logger) repeats(warning string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	same := warning == l.last
+	l.last = warning
+	return same
 }
 
 // Err is what nats-server would have ended the process with.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -57,7 +58,7 @@ func (s *Server) recovered(ctx context.Context) error {
 		}
 		busy := h.StatusCode == http.StatusInternalServerError
 		if s.opts.DontListen && (!busy && asked > 10 || asked > 1000) {
-			return fmt.Errorf("store %s: %w: %s; nothing was written to it. Mend the cause, such as a wrong encryption key, or restore a backup", s.opts.StoreDir, ErrNotRecovered, s.sink.redact(h.Error))
+			return fmt.Errorf("store %s: %w: %s; nothing was written to it. %s", s.opts.StoreDir, ErrNotRecovered, s.sink.redact(h.Error), s.wayOut())
 		}
 		select {
 		case <-ctx.Done():
@@ -65,4 +66,14 @@ func (s *Server) recovered(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// wayOut is what can be done about a store that did not recover.
+func (s *Server) wayOut() string {
+	for _, e := range s.NATS().Healthz(&natsserver.HealthzOptions{Details: true}).Errors {
+		if e.Type == natsserver.HealthzErrorAccount {
+			return fmt.Sprintf("Declare [nats.accounts.%s] again, or move %s away", e.Account, filepath.Join(s.opts.StoreDir, natsserver.JetStreamStoreDir, e.Account))
+		}
+	}
+	return "Mend the cause, such as a wrong encryption key, or restore a backup"
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -96,6 +97,10 @@ func reachable(host string) string {
 // unreachable says what to do about a bus that does not answer, without the credentials its URL may hold.
 func unreachable(server string, err error) error {
 	at := plainURL(server)
+	var wrong *url.Error
+	if errors.As(err, &wrong) { // which prints what stands before the @
+		return misuse("%s is not the URL of a NATS; write nats://HOST:PORT or nats://USER:PASSWORD@HOST:PORT, in a password %%40 for @ and %%2F for /", at)
+	}
 	switch {
 	case errors.Is(err, nats.ErrNoServers), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return fmt.Errorf("nobody answers at %s; start the bus with deltran-bus serve, or name another with --server", at)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -87,6 +88,9 @@ func read(c *cli.Context, name string) (string, error) {
 	}
 	if err != nil {
 		return "", config.Problems{{File: shown(name), Message: "cannot be read: " + plainPath(err).Error()}}
+	}
+	if name == "-" {
+		c.App.Reader = bytes.NewReader(b) // a reload reads it again
 	}
 	return string(b), nil
 }

@@ -47,7 +47,7 @@ func (t tight) Run() int {
 //	ended CODE                         wait for its end with that exit code (-TERM: killed by a signal)
 //	halt                               signal TERM and ended 0
 //
-//	nats-server DIR, nats-server stop  a stock nats-server in the test's process, its store in DIR
+//	nats-server DIR, nats-server stop  a stock nats-server in the test's process, its store in DIR; off: without JetStream
 //	create FILE.json                   make a stream as FILE.json says
 //	delete STREAM                      delete it
 //	publish SUBJECT N                  publish N messages, each acknowledged by JetStream

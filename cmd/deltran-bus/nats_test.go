@@ -40,14 +40,15 @@ func (s stock) stop() {
 }
 
 func (s *script) natsServer(args []string) {
-	s.want(args, 1, "nats-server DIR|stop")
+	s.want(args, 1, "nats-server DIR|off|stop")
 	if args[0] == "stop" {
 		s.stock.stop()
 		s.stock = nil
 		return
 	}
 	srv, err := natsserver.NewServer(&natsserver.Options{
-		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: s.MkAbs(args[0]),
+		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoSigs: true, NoLog: true,
+		JetStream: args[0] != "off", StoreDir: s.MkAbs(args[0]),
 	})
 	s.Check(err)
 	s.stock = &stock{srv}
@@ -56,6 +57,7 @@ func (s *script) natsServer(args []string) {
 		s.Fatalf("nats-server did not start")
 	}
 	s.Setenv("CLIENT", srv.ClientURL())
+	s.Setenv("ADDR", srv.Addr().String())
 	s.known = map[string]string{srv.Addr().String(): "ADDR"}
 }
 
