@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -34,7 +32,6 @@ func serveFlags() []cli.Flag {
 type bus struct {
 	c       *cli.Context
 	log     *slog.Logger
-	stdin   []byte // of -c -, for reloads to read again
 	temp    string // the store of --ephemeral
 	ports   portsFile
 	srv     *server.Server
@@ -74,16 +71,6 @@ func serve(c *cli.Context) (err error) {
 
 // load reads and judges the declaration as serve means it; again at every reload.
 func (b *bus) load(ctx context.Context) (*config.Config, error) {
-	if name, _ := setting(b.c, "config"); name == "-" {
-		if b.stdin == nil {
-			all, err := io.ReadAll(b.c.App.Reader)
-			if err != nil {
-				return nil, fmt.Errorf("stdin: %w", err)
-			}
-			b.stdin = all
-		}
-		b.c.App.Reader = bytes.NewReader(b.stdin)
-	}
 	src, err := sources(b.c)
 	if err != nil {
 		return nil, err
