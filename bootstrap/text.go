@@ -17,27 +17,39 @@ import (
 // WriteText writes the plan for people: every change with its fields, what is there and not declared, and a summary.
 func (p Plan) WriteText(w io.Writer) error {
 	var b bytes.Buffer
-	for _, c := range p.Changes {
-		fmt.Fprintf(&b, "%s: %s", c.Ref, c.Action)
-		if len(c.Subjects) > 0 {
-			fmt.Fprintf(&b, "  %s", strings.Join(c.Subjects, " "))
-		}
-		if c.Why != "" {
-			fmt.Fprintf(&b, "  %s: %s", c.Class, c.Why)
-		}
-		b.WriteByte('\n')
-		t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-		for _, f := range c.Fields {
-			fmt.Fprintf(t, "    %s\t%s → %s\t%s\n", f.Name, value(f.Name, f.Have), value(f.Name, f.Want), f.consequence())
-		}
-		_ = t.Flush() // into memory
-	}
+	p.writeChanges(&b)
 	for _, r := range p.Undeclared {
 		fmt.Fprintf(&b, "%s: not declared, left alone\n", r)
 	}
 	fmt.Fprintln(&b, p.Summary())
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// WriteChanges writes the changes alone: what was made, in the words in which it was planned.
+func (p Plan) WriteChanges(w io.Writer) error {
+	var b bytes.Buffer
+	p.writeChanges(&b)
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func (p Plan) writeChanges(b *bytes.Buffer) {
+	for _, c := range p.Changes {
+		fmt.Fprintf(b, "%s: %s", c.Ref, c.Action)
+		if len(c.Subjects) > 0 {
+			fmt.Fprintf(b, "  %s", strings.Join(c.Subjects, " "))
+		}
+		if c.Why != "" {
+			fmt.Fprintf(b, "  %s: %s", c.Class, c.Why)
+		}
+		b.WriteByte('\n')
+		t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+		for _, f := range c.Fields {
+			fmt.Fprintf(t, "    %s\t%s → %s\t%s\n", f.Name, value(f.Name, f.Have), value(f.Name, f.Want), f.consequence())
+		}
+		_ = t.Flush() // into memory
+	}
 }
 
 // Summary is one line, such as "2 to create, 1 to update, of which loses 1 and conflict 1; 3 not declared".

@@ -166,6 +166,8 @@ func TestListeners(t *testing.T) {
 		{"[nats.mqtt]\nlisten = \"0.0.0.0:1883\"", "nats.mqtt"},
 		{"[monitor]\nlisten = \"0.0.0.0:8222\"", "monitor.listen"},
 		{"[monitor]\nlisten = \"0.0.0.0:8222\"\n[bus]\nallow_insecure = true", ""},
+		{"[monitor]\nlisten = \"0.0.0.0:8222\"\nallow_insecure = true", ""},
+		{"listen = \"0.0.0.0:4222\"\n[monitor]\nlisten = \"0.0.0.0:8222\"\nallow_insecure = true", "nats.listen"},
 		{"listen = \"0.0.0.0:4222\"\n[bus]\nallow_insecure = true", ""},
 	} {
 		_, err := Parse("x", "[nats]\n"+tc.nats)

@@ -13,7 +13,7 @@ func writeApplied(w io.Writer, a applied) error {
 	}
 	if !a.Done.Empty() {
 		fmt.Fprintln(w, "done:")
-		if err := a.Done.WriteText(w); err != nil {
+		if err := a.Done.WriteChanges(w); err != nil {
 			return err
 		}
 	}
