@@ -72,10 +72,10 @@ func TestLongProfile(t *testing.T) {
 	t.Parallel()
 	m := open(t, opening(), Options{Debug: true})
 	s := httptest.NewUnstartedServer(m.http.Handler)
-	s.Config.WriteTimeout = 50 * time.Millisecond
+	s.Config.WriteTimeout = time.Second
 	s.Start()
 	defer s.Close()
-	get(t, s.URL+"/debug/pprof/trace?seconds=0.2").mustBe(t, 200, "go 1.")
+	get(t, s.URL+"/debug/pprof/trace?seconds=1.2").mustBe(t, 200, "go 1.")
 }
 
 func TestAllowOrigin(t *testing.T) {
