@@ -72,7 +72,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.try("connz", func() error { return c.connz(out, s) })
 	c.try("subsz", func() error { return c.subsz(out, s) })
 	c.try("accstatz", func() error { return c.accstatz(out, s) })
-	c.try("healthz", func() error { c.healthz(out, s, now); return nil })
+	c.try("healthz", func() error { c.healthz(out, now); return nil })
 }
 
 // try runs one part of a scrape. A part that fails, even by a panic in the depths of nats-server while it shuts down,

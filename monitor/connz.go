@@ -46,8 +46,11 @@ var (
 )
 
 // healthz are the gnatsd_healthz_* series, from what /healthz says now: 0 is healthy, and the value "ok" is 1.
-func (c *collector) healthz(out sink, s *natsserver.Server, r Readiness) {
-	status := status(s, r)
+func (c *collector) healthz(out sink, r Readiness) {
+	status := "ok"
+	if !r.Ready {
+		status = unavailable("").Status
+	}
 	out(sample{healthStatus, labels(serverIDLabel, c.serverID), oneIf(status != "ok")})
 	out(sample{healthStatusValue, labels(textValueLabel, c.serverID, status), oneIf(status == "ok")})
 }

@@ -16,21 +16,21 @@ import (
 
 // healthz is NATS's own answer, except while the declared layout does not stand: then it is a 503 of the same shape.
 // Whoever asks something narrower (js-enabled-only, js-server-only, …, or one stream by name) gets NATS's own answer.
-func (m *Monitor) healthz(w http.ResponseWriter, r *http.Request) {
+func (m *Monitor) healthz(w http.ResponseWriter, req *http.Request) {
 	s := m.bus.NATS()
 	if s == nil {
 		m.noNATS(w)
 		return
 	}
-	q := r.URL.Query()
+	q := req.URL.Query()
 	if !m.narrow(q) {
-		if ready := m.readiness(); !ready.Ready {
+		if r := m.standing(); !r.Ready {
 			details, _ := strconv.ParseBool(q.Get("details"))
-			writeJSON(w, http.StatusServiceUnavailable, notStanding(ready, details))
+			writeJSON(w, http.StatusServiceUnavailable, notStanding(r, details))
 			return
 		}
 	}
-	askAgain(w, r, s)
+	askAgain(w, req, s)
 }
 
 // narrow tells a question that the layout as a whole does not answer. A parameter that does not parse is left to NATS
@@ -71,19 +71,7 @@ func (a *answer) Header() http.Header         { return a.header }
 func (a *answer) WriteHeader(code int)        { a.code = code }
 func (a *answer) Write(b []byte) (int, error) { return a.body.Write(b) }
 
-// status is what /healthz says in one word: "ok", "unavailable" or "error".
-func status(s *natsserver.Server, r Readiness) string {
-	if !r.Ready {
-		return unavailable("").Status
-	}
-	var h *natsserver.HealthStatus
-	untilBelieved(context.Background(), func() int {
-		h = s.Healthz(&natsserver.HealthzOptions{})
-		return h.StatusCode
-	})
-	return h.Status
-}
-
+// untilBelieved asks again while the answer is a 500.
 func untilBelieved(ctx context.Context, ask func() int) {
 	for range 20 {
 		if ask() != http.StatusInternalServerError {

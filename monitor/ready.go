@@ -1,11 +1,13 @@
 package monitor
 
 import (
+	"context"
 	"net/http"
 	"time"
 
 	"github.com/deltran/deltran-bus/bootstrap"
 	"github.com/deltran/deltran-bus/server"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
 // Readiness is the body of /readyz. Fields are only ever added. The lists are never null; Held and Undeclared do not
@@ -20,8 +22,28 @@ type Readiness struct {
 	Error      string             `json:"error,omitempty"` // why it is not ready, where Missing does not say it
 }
 
-// readiness looks now. Before Serving nothing is asked of NATS: what is missing then is still being made.
+// readiness looks now: the layout has to stand, and NATS to find nothing wrong with itself, such as a stream that cannot
+// write any more because the disk is full.
 func (m *Monitor) readiness() Readiness {
+	r := m.standing()
+	if !r.Ready {
+		return r
+	}
+	s := m.bus.NATS()
+	var h *natsserver.HealthStatus
+	untilBelieved(context.Background(), func() int {
+		h = s.Healthz(nil)
+		return h.StatusCode
+	})
+	if h.Status != "ok" {
+		r.Ready, r.Error = false, "nats-server: "+h.Error
+	}
+	return r
+}
+
+// standing is readiness without NATS's own opinion. Before Serving nothing is asked of NATS: what is missing then is
+// still being made.
+func (m *Monitor) standing() Readiness {
 	st := m.bus.State()
 	r := Readiness{Phase: st.Phase, Since: st.Since, Missing: []string{}, Held: held(st), Undeclared: undeclared(st)}
 	switch s := m.bus.NATS(); {

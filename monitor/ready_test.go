@@ -169,3 +169,17 @@ func TestBelieveRepeatedOnly(t *testing.T) {
 		}
 	}
 }
+
+// A bus whose NATS is ill is not ready, although everything declared is there: publishers would only see timeouts.
+func TestNotReadyWhenNATSIsIll(t *testing.T) {
+	t.Parallel()
+	b := serving(t)
+	m := open(t, b, Options{})
+	get(t, m.URL()+"/readyz").mustBe(t, 200)
+	if err := b.NATS().DisableJetStream(); err != nil {
+		t.Fatal(err)
+	}
+	get(t, m.URL()+"/readyz").mustBe(t, 503, `"ready": false`, `"error": "nats-server: `)
+	get(t, m.URL()+"/healthz").mustBe(t, 503, "JetStream")
+	get(t, m.URL()+"/metrics").mustBe(t, 200, "deltran_bus_ready 0")
+}

@@ -15,6 +15,10 @@ import (
 // start runs NATS up to a healthy store. Nothing may be created over one that did not recover: nats-server would
 // delete what is there.
 func (s *Server) start(ctx context.Context, nats *natsserver.Server) error {
+	before, err := inspect(s.opts.StoreDir)
+	if err != nil {
+		return fmt.Errorf("store %s: %w", s.opts.StoreDir, err)
+	}
 	nats.SetLoggerV2(s.sink, s.log.Enabled(ctx, slog.LevelDebug), s.log.Enabled(ctx, LevelTrace), false)
 	s.nats.Store(nats)
 	s.phase(Recovering)
@@ -42,7 +46,16 @@ func (s *Server) start(ctx context.Context, nats *natsserver.Server) error {
 			return fmt.Errorf("nats-server: JetStream: %w", err)
 		}
 	}
-	return s.recovered(ctx)
+	if err := s.recovered(ctx); err != nil {
+		return err
+	}
+	if !s.opts.DontListen {
+		return nil // a cluster decides who keeps what
+	}
+	if err := s.allBack(before); err != nil {
+		return fmt.Errorf("store %s: %w", s.opts.StoreDir, err)
+	}
+	return nil
 }
 
 // recovered asks until NATS says that the store is whole. A single node knows when its start is over, but gives itself
@@ -58,7 +71,7 @@ func (s *Server) recovered(ctx context.Context) error {
 		}
 		busy := h.StatusCode == http.StatusInternalServerError
 		if s.opts.DontListen && (!busy && asked > 10 || asked > 1000) {
-			return fmt.Errorf("store %s: %w: %s; nothing was written to it. %s", s.opts.StoreDir, ErrNotRecovered, s.sink.redact(h.Error), s.wayOut())
+			return fmt.Errorf("store %s: %w: %s; nothing was created over it. %s", s.opts.StoreDir, ErrNotRecovered, s.sink.redact(h.Error), s.wayOut())
 		}
 		select {
 		case <-ctx.Done():
