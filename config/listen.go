@@ -22,6 +22,14 @@ func (c *Config) listenProblems(o *natsserver.Options, said Problems) (ps Proble
 			ps.add(at, "%s can be reached from other machines, and monitoring has neither authentication nor TLS; listen on 127.0.0.1, or say [monitor] allow_insecure = true", c.Monitor.Listen)
 		}
 	}
+	if at := strings.TrimSpace(c.Monitor.Listen); at != "" && at == c.NATS["listen"] && !strings.HasSuffix(at, ":0") {
+		ps.add(path{"monitor", "listen"}, "%s is where clients connect; monitoring needs a port of its own", at)
+	}
+	if _, bare := c.NATS["listen"].(int64); bare {
+		ps.add(path{"nats", "listen"}, "is a port alone, which would be open to every network; write \"127.0.0.1:%v\"", c.NATS["listen"])
+		said = append(said, ps[len(ps)-1])
+	}
+	ps = append(ps, accountProblem(o)...)
 	if o.Port > 65535 || o.Port < natsserver.RANDOM_PORT {
 		ps.add(path{"nats", "listen"}, "port %d does not exist; 0 picks a free one", o.Port)
 	}
@@ -35,6 +43,19 @@ func (c *Config) listenProblems(o *natsserver.Options, said Problems) (ps Proble
 		}
 		ps.add(path{"nats"}.with(l.keys...), "%s can be reached from other machines without %s; add %s, listen on 127.0.0.1, or say [bus] allow_insecure = true",
 			net.JoinHostPort(l.Host, strconv.Itoa(max(l.Port, 0))), strings.Join(l.Lacks, " and "), strings.Join(l.add, " and "))
+	}
+	return ps
+}
+
+// accountProblem finds declared accounts beside streams that nobody could reach: those are in $G, and it is
+// [nats.authorization] that lets clients in there.
+func accountProblem(o *natsserver.Options) (ps Problems) {
+	inside := func(a *natsserver.Account) bool { return a == nil || a.Name == natsserver.DEFAULT_GLOBAL_ACCOUNT }
+	reach := o.Username != "" || o.Authorization != "" || o.AuthCallout != nil ||
+		slices.ContainsFunc(o.Users, func(u *natsserver.User) bool { return inside(u.Account) }) ||
+		slices.ContainsFunc(o.Nkeys, func(u *natsserver.NkeyUser) bool { return inside(u.Account) })
+	if len(o.Users)+len(o.Nkeys) > 0 && !reach {
+		ps.add(path{"nats", "accounts"}, "leaves nobody who could reach the declared streams, which are in the account $G; give the services that use them users in [nats.authorization]")
 	}
 	return ps
 }
