@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/deltran/deltran-bus/bootstrap"
@@ -76,7 +79,7 @@ func refused(plan bootstrap.Plan) error {
 	var errs []error
 	for _, c := range plan.Changes {
 		if c.Why != "" {
-			errs = append(errs, fmt.Errorf("%s: cannot be made: %s", c.Ref, c.Why))
+			errs = append(errs, fmt.Errorf("%s: cannot be made: %s; declare the two so that they go together, or change what is there with deltran-bus plan and the nats tool", c.Ref, c.Why))
 		}
 		for _, f := range c.Fields {
 			if f.Class == bootstrap.Conflict {
@@ -91,10 +94,22 @@ func refused(plan bootstrap.Plan) error {
 func (s *Server) apply(ctx context.Context, js jetstream.JetStream, plan bootstrap.Plan) error {
 	done, err := bootstrap.Apply(ctx, js, plan, bootstrap.Allow{})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w%s", err, s.remains(plan))
 	}
 	s.set(func(st *State) { st.Done, st.Plan = done, plan.Held(bootstrap.Allow{}) })
 	return nil
+}
+
+// remains names what is left in the store of consumers that could not be made: damaged files of their former selves stand
+// in the way. It is empty where there are none.
+func (s *Server) remains(plan bootstrap.Plan) (hint string) {
+	for _, c := range plan.Changes {
+		dir := filepath.Join(s.opts.StoreDir, natsserver.JetStreamStoreDir, natsserver.DEFAULT_GLOBAL_ACCOUNT, "streams", c.Stream, "obs", c.Consumer)
+		if _, err := os.Stat(filepath.Join(dir, "o.dat")); c.Action == bootstrap.Create && c.Consumer != "" && err == nil && slices.Contains(s.Missing(), c.Ref.String()) {
+			hint += fmt.Sprintf("\n%s: what is left of it in %s cannot be read; move that folder away, and it is made anew and delivers everything that its stream holds again", c.Ref, dir)
+		}
+	}
+	return hint
 }
 
 // Missing names the declared streams and consumers that are not there, such as "stream AUDIT" and "consumer

@@ -14,6 +14,7 @@ import (
 	"github.com/deltran/deltran-bus/config"
 	"github.com/deltran/deltran-bus/server"
 	"github.com/dustin/go-humanize"
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/term"
 )
 
@@ -83,6 +84,9 @@ func (b *bus) storageRows(w io.Writer, st server.Storage) {
 		sync = fmt.Sprintf("sync every %s: a power cut can take that much of what was acknowledged", config.FormatDuration(st.Sync))
 	}
 	row(w, "storage", st.Dir+" ("+found+")", sync)
+	if weak := lessDurable(b.srv.Config().Streams); len(weak) > 0 {
+		row(w, "", "not so "+short(weak))
+	}
 	free, err := server.FreeSpace(st.Dir)
 	if err != nil {
 		row(w, "", "limit "+humanize.IBytes(uint64(st.Limit)))
@@ -92,6 +96,20 @@ func (b *bus) storageRows(w io.Writer, st server.Storage) {
 	if free < uint64(st.Limit) {
 		row(w, "", "WARNING: the disk has less room than max_file_store; it would be full before the bus refuses publishes")
 	}
+}
+
+// lessDurable names the streams for which an acknowledgement does not mean that the message is on the disk, whatever
+// sync_interval says.
+func lessDurable(streams []config.Stream) (names []string) {
+	for _, s := range streams {
+		switch {
+		case s.Storage == jetstream.MemoryStorage:
+			names = append(names, s.Name+" (in memory, gone after a restart)")
+		case s.PersistMode == jetstream.AsyncPersistMode:
+			names = append(names, s.Name+" (persist_mode async: acknowledged before it is written)")
+		}
+	}
+	return names
 }
 
 // layoutRows says what became of each declared stream and consumer.
@@ -152,8 +170,8 @@ func heldLines(plan bootstrap.Plan) (lines []string) {
 			lines = append(lines, fmt.Sprintf("held back: %s: %s", c.Ref, f))
 		}
 	}
-	if len(lines) > 0 {
-		lines = append(lines, "           deltran-bus plan says why, and apply changes it")
+	for _, line := range adviceOnHeld(plan) {
+		lines = append(lines, "           "+line)
 	}
 	return lines
 }
@@ -171,6 +189,9 @@ func (b *bus) tries(at addresses) string {
 	server := ""
 	if at.Client != "nats://127.0.0.1:4222" {
 		server = " --server " + at.Client
+	}
+	if slices.ContainsFunc(b.srv.Listeners(), func(l config.Listener) bool { return l.Name == "client" && !slices.Contains(l.Lacks, "authentication") }) {
+		server += "     (with --creds FILE, or a user in NATS_URL)"
 	}
 	s := "  try       deltran-bus status" + server + "\n"
 	if at.Monitor != "" {

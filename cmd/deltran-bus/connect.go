@@ -105,7 +105,7 @@ func unreachable(server string, err error) error {
 	case errors.Is(err, nats.ErrNoServers), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return fmt.Errorf("nobody answers at %s; start the bus with deltran-bus serve, or name another with --server", at)
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
-		return fmt.Errorf("%s lets in only those who log in; use --creds, --tlscert, or NATS_URL=nats://USER:PASSWORD@HOST:PORT", at)
+		return fmt.Errorf("%s lets in only those who log in, and not with these credentials, if there were any; use --creds, --tlscert, or NATS_URL=nats://USER:PASSWORD@HOST:PORT", at)
 	}
 	return fmt.Errorf("connect to %s: %w", at, err)
 }

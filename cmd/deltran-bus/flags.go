@@ -54,7 +54,10 @@ func setting(c *cli.Context, flag string) (value, origin string) {
 
 // sources are the layers of the declaration: file, environment, flags.
 func sources(c *cli.Context) (out []config.Source, err error) {
-	if name, _ := setting(c, "config"); name != "" {
+	if name, origin := setting(c, "config"); origin != "" {
+		if name == "" {
+			return nil, misuse("%s names no file; leave it out to run on what is built in", origin)
+		}
 		text, err := read(c, name)
 		if err != nil {
 			return nil, err

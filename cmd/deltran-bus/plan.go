@@ -47,7 +47,7 @@ func plan(c *cli.Context) error {
 		err = writeJSON(c.App.Writer, p)
 	} else {
 		err = p.WriteText(c.App.Writer)
-		fmt.Fprint(c.App.ErrWriter, next(p))
+		fmt.Fprint(c.App.ErrWriter, next(advice(p)))
 	}
 	if err == nil && !p.Empty() {
 		return errDifferent
@@ -91,7 +91,7 @@ func apply(c *cli.Context) error {
 		err = writeJSON(c.App.Writer, out)
 	} else {
 		err = writeApplied(c.App.Writer, out)
-		fmt.Fprint(c.App.ErrWriter, next(out.Left))
+		fmt.Fprint(c.App.ErrWriter, next(adviceOnHeld(out.Left)))
 	}
 	if err == nil && !out.Left.Empty() {
 		return errDifferent

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -134,6 +137,9 @@ func (b *bus) open(cfg *config.Config) (err error) {
 			return err
 		}
 	}
+	if weak := lessDurable(cfg.Streams); len(weak) > 0 && b.temp == "" {
+		b.log.Warn("an acknowledgement does not mean on the disk for some streams", "streams", strings.Join(weak, ", "))
+	}
 	waited := make(chan struct{})
 	go b.systemd.waiting(waited, b.srv, b.log)
 	err = b.srv.Open(ctx)
@@ -221,6 +227,10 @@ func hurry() (settled func()) {
 
 func (b *bus) addresses() addresses {
 	a := addresses{PID: os.Getpid(), Client: b.srv.ClientURL()}
+	if u, err := url.Parse(a.Client); err == nil {
+		u.Host = net.JoinHostPort(reachable(u.Hostname()), u.Port())
+		a.Client = u.String()
+	}
 	if b.mon != nil {
 		a.Monitor = b.mon.URL()
 	}
