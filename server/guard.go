@@ -16,13 +16,17 @@ import (
 // that it cannot open for want of them.
 const leastFiles = 256
 
+func enoughFiles() error {
+	if n, limited := openFiles(); limited && n < leastFiles {
+		return fmt.Errorf("this process may open %d files, and needs %d at least: nats-server deletes streams that it cannot open; raise ulimit -n, or LimitNOFILE in a systemd unit", n, leastFiles)
+	}
+	return nil
+}
+
 // inspect looks at what nats-server is about to open. It deletes streams of which it cannot read or write a file, so
 // every file has to be ours before it starts. The streams that hold messages come back, with their folders: all of
 // them have to be there afterwards.
 func inspect(store string) (streams map[string]string, err error) {
-	if n, limited := openFiles(); limited && n < leastFiles {
-		return nil, fmt.Errorf("this process may open %d files; a store needs %d at least (ulimit -n, or LimitNOFILE in a systemd unit)", n, leastFiles)
-	}
 	streams = map[string]string{}
 	root := filepath.Join(store, natsserver.JetStreamStoreDir)
 	var unusable []string

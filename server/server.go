@@ -105,6 +105,9 @@ func (s *Server) Open(ctx context.Context) (err error) {
 	if err := probePorts(s.Config().Listeners(s.opts)); err != nil {
 		return err
 	}
+	if err := enoughFiles(); err != nil {
+		return err
+	}
 	if err := s.takeStore(); err != nil {
 		return err
 	}
