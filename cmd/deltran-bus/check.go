@@ -27,15 +27,20 @@ func check(c *cli.Context) error {
 }
 
 func printConfig(c *cli.Context) error {
-	src, err := sources(c)
-	if err != nil {
-		return err
-	}
-	cfg, err := config.Load(src...)
+	cfg, err := load(c)
 	if err != nil {
 		return err
 	}
 	return cfg.Write(c.App.Writer)
+}
+
+// load is the declaration as this machine need not be the one to run it.
+func load(c *cli.Context) (*config.Config, error) {
+	src, err := sources(c)
+	if err != nil {
+		return nil, err
+	}
+	return config.Load(src...)
 }
 
 func writeJSON(w io.Writer, v any) error {

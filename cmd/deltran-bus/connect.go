@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/deltran/deltran-bus/config"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/urfave/cli/v2"
@@ -29,27 +30,43 @@ func remoteFlags(more ...cli.Flag) []cli.Flag {
 	}, more...)
 }
 
-// declaration is what plan and apply compare with: for a NATS elsewhere only the streams count, for the own bus all of it.
-func declaration(c *cli.Context) (*config.Config, error) {
-	src, err := sources(c)
-	if err != nil {
-		return nil, err
-	}
-	if c.String("server") != "" {
-		return config.LoadLayout(src...)
-	}
-	return config.Load(src...)
+// remote is the bus that the command line means, and the declaration to hold it against.
+type remote struct {
+	cfg    *config.Config
+	limits natsserver.JSLimitOpts // of the own bus: no request tells them
+	nc     *nats.Conn
+	js     jetstream.JetStream
 }
 
-// remote connects to the bus that the command line means.
-func remote(c *cli.Context, cfg *config.Config) (*nats.Conn, jetstream.JetStream, error) {
-	server := c.String("server")
-	if server == "" {
-		var err error
-		if server, err = localServer(cfg); err != nil {
-			return nil, nil, err
+// withRemote is a command that talks to a running bus.
+func withRemote(command func(*cli.Context, *remote) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		src, err := sources(c)
+		if err != nil {
+			return err
 		}
+		r := &remote{}
+		server := c.String("server")
+		if server != "" { // of a NATS elsewhere only the streams count
+			r.cfg, err = config.LoadLayout(src...)
+		} else if r.cfg, err = config.Load(src...); err == nil {
+			if o, _, err := r.cfg.Options(); err == nil { // whose secrets and certificates may be for the bus alone
+				r.limits = o.JetStreamLimits
+			}
+			server, err = localServer(r.cfg)
+		}
+		if err != nil {
+			return err
+		}
+		if err := r.connect(c, server); err != nil {
+			return err
+		}
+		defer r.nc.Close()
+		return command(c, r)
 	}
+}
+
+func (r *remote) connect(c *cli.Context, server string) (err error) {
 	opts := []nats.Option{nats.Name("deltran-bus " + c.Command.Name), nats.Timeout(c.Duration("timeout")), nats.MaxReconnects(0)}
 	if f := c.String("creds"); f != "" {
 		opts = append(opts, nats.UserCredentials(f))
@@ -59,21 +76,18 @@ func remote(c *cli.Context, cfg *config.Config) (*nats.Conn, jetstream.JetStream
 	}
 	cert, key := c.String("tlscert"), c.String("tlskey")
 	if (cert == "") != (key == "") {
-		return nil, nil, misuse("--tlscert and --tlskey go together")
+		return misuse("--tlscert and --tlskey go together")
 	}
 	if cert != "" {
 		opts = append(opts, nats.ClientCert(cert, key))
 	}
-	nc, err := nats.Connect(server, opts...)
-	if err != nil {
-		return nil, nil, unreachable(server, err)
+	if r.nc, err = nats.Connect(server, opts...); err != nil {
+		return unreachable(server, err)
 	}
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(c.Duration("timeout")))
-	if err != nil {
-		nc.Close()
-		return nil, nil, err
+	if r.js, err = jetstream.New(r.nc, jetstream.WithDefaultTimeout(c.Duration("timeout"))); err != nil {
+		r.nc.Close()
 	}
-	return nc, js, nil
+	return err
 }
 
 // localServer is where a bus with that configuration listens on this machine.

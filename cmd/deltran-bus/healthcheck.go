@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/deltran/deltran-bus/config"
 	"github.com/urfave/cli/v2"
 )
 
@@ -26,11 +25,7 @@ func healthFlags() []cli.Flag {
 
 // healthcheck asks /readyz: exit 0 when the declared layout stands and clients can connect.
 func healthcheck(c *cli.Context) error {
-	src, err := sources(c)
-	if err != nil {
-		return err
-	}
-	cfg, err := config.Load(src...)
+	cfg, err := load(c)
 	if err != nil {
 		return err
 	}

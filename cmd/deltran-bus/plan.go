@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	"github.com/deltran/deltran-bus/bootstrap"
-	"github.com/deltran/deltran-bus/config"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/urfave/cli/v2"
 )
 
@@ -20,26 +18,18 @@ func applyFlags() []cli.Flag {
 }
 
 // look is what separates JetStream from the declaration, weighed.
-func look(ctx context.Context, js jetstream.JetStream, cfg *config.Config) (bootstrap.Plan, error) {
-	have, err := bootstrap.Observe(ctx, js)
+func look(ctx context.Context, r *remote) (bootstrap.Plan, error) {
+	have, err := bootstrap.Observe(ctx, r.js)
 	if err != nil {
 		return bootstrap.Plan{}, noJetStream(err)
 	}
-	plan := bootstrap.Diff(cfg.Streams, have)
-	return plan, bootstrap.Weigh(ctx, js, plan)
+	have.Limits = r.limits
+	plan := bootstrap.Diff(r.cfg.Streams, have)
+	return plan, bootstrap.Weigh(ctx, r.js, plan)
 }
 
-func plan(c *cli.Context) error {
-	cfg, err := declaration(c)
-	if err != nil {
-		return err
-	}
-	nc, js, err := remote(c, cfg)
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	p, err := look(c.Context, js, cfg)
+func plan(c *cli.Context, r *remote) error {
+	p, err := look(c.Context, r)
 	if err != nil {
 		return err
 	}
@@ -61,27 +51,18 @@ type applied struct {
 	Left bootstrap.Plan `json:"left"`
 }
 
-func apply(c *cli.Context) error {
-	cfg, err := declaration(c)
-	if err != nil {
-		return err
-	}
-	nc, js, err := remote(c, cfg)
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
+func apply(c *cli.Context, r *remote) (err error) {
 	allow := bootstrap.Allow{DataLoss: c.Bool("allow-data-loss"), Irreversible: c.Bool("allow-irreversible")}
 	var out applied
 	// Somebody else may be changing the same: look again until there is nothing left to do.
-	for range 5 {
-		if out.Left, err = look(c.Context, js, cfg); err != nil {
+	for round := 0; ; round++ {
+		if out.Left, err = look(c.Context, r); err != nil {
 			return err
 		}
-		if out.Left.Doable(allow).Empty() {
+		if out.Left.Doable(allow).Empty() || round == 5 {
 			break
 		}
-		done, err := bootstrap.Apply(c.Context, js, out.Left, allow)
+		done, err := bootstrap.Apply(c.Context, r.js, out.Left, allow)
 		out.Done.Changes = append(out.Done.Changes, done.Changes...)
 		if err != nil {
 			return fmt.Errorf("%w\n%s done before; look again with deltran-bus plan", err, count(len(out.Done.Changes), "change"))

@@ -51,21 +51,12 @@ type consumerStatus struct {
 	Declared    bool   `json:"declared"`
 }
 
-func status(c *cli.Context) error {
-	cfg, err := declaration(c)
+func status(c *cli.Context, r *remote) error {
+	o, err := survey(c.Context, r.js, r.cfg)
 	if err != nil {
 		return err
 	}
-	nc, js, err := remote(c, cfg)
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	o, err := survey(c.Context, js, cfg)
-	if err != nil {
-		return err
-	}
-	o.Server = plainURL(nc.ConnectedUrl())
+	o.Server = plainURL(r.nc.ConnectedUrl())
 	if c.Bool("json") {
 		return writeJSON(c.App.Writer, o)
 	}
