@@ -45,6 +45,9 @@ func (s *Server) end(ctx context.Context, gently bool) (err error) {
 				case <-ctx.Done():
 				}
 			}
+			if !gently {
+				_ = n.ShutdownJetStream() // by itself NATS tells those who pull and waits 50 ms for it to arrive
+			}
 			n.Shutdown()
 			n.WaitForShutdown()
 		}
