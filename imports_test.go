@@ -15,13 +15,15 @@ var may = map[string][]string{
 	"config":          {},
 	"bootstrap":       {"config"},
 	"server":          {"bootstrap", "config"},
+	"bustest":         {"config", "event", "server"},
 	"monitor":         {"bootstrap", "server"},
 	"cmd/deltran-bus": {"bootstrap", "config", "monitor", "server"},
 }
 
 // What must not reach a binary through a room, however far down: what embeds the bus stays light.
 var never = map[string][]string{
-	"server": {"prometheus", "urfave", "jsm.go"},
+	"server":  {"prometheus", "urfave", "jsm.go"},
+	"bustest": {"prometheus", "urfave", "jsm.go"},
 }
 
 func TestImports(t *testing.T) {

@@ -23,12 +23,21 @@ func (s *Server) Close(ctx context.Context) error {
 	return s.close(ctx)
 }
 
-func (s *Server) close(ctx context.Context) (err error) {
+// Abandon is Close without steps 2 and 4: for a store that is thrown away, or read again by the same machine.
+func (s *Server) Abandon() error {
+	s.life.Lock()
+	defer s.life.Unlock()
+	return s.end(context.Background(), false)
+}
+
+func (s *Server) close(ctx context.Context) error { return s.end(ctx, true) }
+
+func (s *Server) end(ctx context.Context, gently bool) (err error) {
 	s.closing.Do(func() {
 		serving := s.State().Phase == Serving
 		s.phase(Closing)
 		if n := s.NATS(); n != nil {
-			if serving {
+			if serving && gently {
 				left := make(chan struct{})
 				go func() { defer close(left); n.LameDuckShutdown() }()
 				select {
@@ -36,11 +45,14 @@ func (s *Server) close(ctx context.Context) (err error) {
 				case <-ctx.Done():
 				}
 			}
+			if !gently {
+				_ = n.ShutdownJetStream() // by itself NATS tells those who pull and waits 50 ms for it to arrive
+			}
 			n.Shutdown()
 			n.WaitForShutdown()
 		}
 		if s.lock != nil {
-			if !s.opts.SyncAlways {
+			if gently && !s.opts.SyncAlways {
 				err = syncTree(s.opts.StoreDir, s.taken)
 			}
 			err = errors.Join(err, s.lock.Close())

@@ -14,39 +14,37 @@ import (
 // identity is how the bus itself logs in where clients have to: with a key made for this process, taken from nobody
 // but this process.
 type identity struct {
-	once   sync.Once
+	asked atomic.Bool // whether clients have to log in now
+}
+
+// ownKey is made once, when it is first needed: a connection that outlives its server is let in by the next one in the
+// same process.
+var ownKey = sync.OnceValues(func() (key struct {
 	pair   nkeys.KeyPair
 	public string
-	asked  atomic.Bool // whether clients have to log in now
-}
+}, err error) {
+	if key.pair, err = nkeys.CreateUser(); err == nil {
+		key.public, err = key.pair.PublicKey()
+	}
+	if err != nil {
+		err = fmt.Errorf("own identity: %w", err)
+	}
+	return key, err
+})
 
 // use says which options are in force: whether there is anything to log in to.
 func (id *identity) use(o *natsserver.Options) { id.asked.Store(len(o.Nkeys) > 0) }
-
-// make makes the key, once, when it is first needed.
-func (id *identity) make() (err error) {
-	id.once.Do(func() { err = id.generate() })
-	return err
-}
-
-func (id *identity) generate() error {
-	pair, err := nkeys.CreateUser()
-	if err != nil {
-		return fmt.Errorf("own identity: %w", err)
-	}
-	id.pair = pair
-	if id.public, err = pair.PublicKey(); err != nil {
-		return fmt.Errorf("own identity: %w", err)
-	}
-	return nil
-}
 
 // login presents the identity; without authentication NATS asks for none.
 func (id *identity) login() nats.Option {
 	if !id.asked.Load() {
 		return func(*nats.Options) error { return nil }
 	}
-	return nats.Nkey(id.public, id.pair.Sign)
+	key, err := ownKey()
+	if err != nil {
+		return func(*nats.Options) error { return err }
+	}
+	return nats.Nkey(key.public, key.pair.Sign)
 }
 
 // admit adds the identity to those that the options let in, if clients have to log in at all. It sees and does
@@ -55,15 +53,16 @@ func (id *identity) admit(o *natsserver.Options) error {
 	if len(o.Users)+len(o.Nkeys) == 0 && o.Username == "" && o.Authorization == "" && o.AuthCallout == nil {
 		return nil
 	}
-	if err := id.make(); err != nil {
+	key, err := ownKey()
+	if err != nil {
 		return err
 	}
 	o.Nkeys = append(o.Nkeys, &natsserver.NkeyUser{
-		Nkey:                   id.public,
+		Nkey:                   key.public,
 		AllowedConnectionTypes: map[string]struct{}{jwt.ConnectionTypeInProcess: {}},
 	})
 	if o.AuthCallout != nil {
-		o.AuthCallout.AuthUsers = append(o.AuthCallout.AuthUsers, id.public)
+		o.AuthCallout.AuthUsers = append(o.AuthCallout.AuthUsers, key.public)
 	}
 	return nil
 }

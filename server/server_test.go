@@ -265,6 +265,17 @@ func TestCloseInEveryPhase(t *testing.T) {
 			t.Error(s.State().Phase)
 		}
 	})
+	t.Run("abandoned, with a client that stays", func(t *testing.T) {
+		s := start(t, onDisk(t, toml("[bus]\nlame_duck = \"1h\"\n[nats.jetstream]\nsync_interval = \"2m\"\n")))
+		nc, err := nats.Connect(s.ClientURL(), nats.MaxReconnects(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		if err := s.Abandon(); err != nil || s.State().Phase != server.Closed {
+			t.Error(s.State().Phase, err)
+		}
+	})
 	t.Run("by itself", func(t *testing.T) {
 		s := start(t, onDisk(t))
 		s.NATS().Shutdown()
