@@ -210,7 +210,7 @@ func (b *Bus) js() jetstream.JetStream {
 	return js
 }
 
-// patient is a context for one call.
+// patient is a context for what is done at once and waits for nothing but the machine: however short the timeout is.
 func (b *Bus) patient() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(b.ctx, b.opts.duration())
+	return context.WithTimeout(b.ctx, max(b.opts.duration(), 10*time.Second))
 }

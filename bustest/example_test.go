@@ -102,17 +102,19 @@ func Example_publisher() {
 	// <nil>
 }
 
-// An engine that hangs: its ack_wait of thirty seconds passes at once, and another one takes over.
+// An engine that hangs, and is replaced: its ack_wait of thirty seconds passes at once, and the next one
+// takes over.
 func ExampleConsumer_PassAckWait() {
 	bus := must(bustest.Start())
 	defer bus.Close()
 	consumer := bus.Consumer("NOTIFICATIONS", "notification-engine-consumer")
 
-	hangs := make(chan struct{})
-	stop := must(notify(context.Background(), bus.Connect(), func(string) error { <-hangs; return nil }))
+	hangs, dead := make(chan struct{}), bus.Connect()
+	stop := must(notify(context.Background(), dead, func(string) error { <-hangs; return nil }))
 	bus.Publish("events.notifications.email.requested", "hello")
 	consumer.Await(func(n bustest.Counts) bool { return n.AckPending == 1 })
 	stop()
+	bus.Disconnect(dead) // what it has asked for would still go to it
 
 	stop = must(notify(context.Background(), bus.Connect(), func(string) error { return nil }))
 	defer stop()

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // Restart stops the bus as an operator does, and starts it again over the same files: streams, consumers and where they
@@ -110,7 +111,7 @@ func (c *core) remember() (map[key]uint64, error) {
 
 // delivered is how many deliveries each consumer knows of.
 func (c *core) delivered() map[key]uint64 {
-	ctx, cancel := context.WithTimeout(c.ctx, c.opts.duration())
+	ctx, cancel := context.WithTimeout(c.ctx, max(c.opts.duration(), 10*time.Second))
 	defer cancel()
 	out := map[key]uint64{}
 	_, js := c.watch.conn()
