@@ -3,8 +3,9 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BIN     ?= bin
 ROUNDS  ?= 15
+ARGS    ?=
 
-.PHONY: help build test race lint fuzz cross smoke interop deploy-check bench-startup ci clean
+.PHONY: help build test race lint fuzz cross smoke interop deploy-check bench bench-startup ci clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,6 +36,9 @@ interop: build ## the specification's examples with real clients (nats.go, nats.
 
 deploy-check: ## check the image, the compose file and the systemd unit in deploy/
 	scripts/deploy-check
+
+bench: build ## measure the bus beside the nats-server that it embeds (ROUNDS=15, ARGS='-quick')
+	go run ./scripts/bench compare -bus $(BIN)/deltran-bus -bin $(BIN) -rounds $(ROUNDS) $(ARGS)
 
 bench-startup: build ## measure the start beside nats-server and natscli (ROUNDS=15)
 	go run ./scripts/bench startup -bus $(BIN)/deltran-bus -bin $(BIN) -rounds $(ROUNDS) -require-cold 10 -require-warm 15

@@ -88,3 +88,12 @@ func freeAddr() (string, error) {
 	}
 	return ln.Addr().String(), ln.Close()
 }
+
+// kill ends the server as a crash does.
+func (l *launched) kill() error {
+	if err := l.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-l.done
+	return nil
+}

@@ -2,6 +2,7 @@
 // numbers of one table were made by one machine in one mood.
 //
 //	go run ./scripts/bench startup [-rounds N] [-json | -markdown]
+//	go run ./scripts/bench compare [-quick] [-rounds N] [-cases REGEXP] [-json | -markdown]
 package main
 
 import (
@@ -23,6 +24,7 @@ type bench struct {
 
 var benches = []bench{
 	{"startup", "process start to layout standing: deltran-bus, nats-server and natscli, and the floors", startup},
+	{"compare", "publish, consume, restart, memory and size: deltran-bus and the nats-server that it embeds", compare},
 }
 
 func main() {

@@ -153,25 +153,6 @@ func contestants(ctx context.Context, bus, bin, work string) (_ *field, err erro
 	return f, nil
 }
 
-// roomy is the max_file_store of servers on which a client makes the layout: on the warm store nats-server wants room for
-// each stream's max_bytes once more before it finds that the stream stands already.
-const roomy = "20GB"
-
-// natsServer is a stock server with the configuration that the bus has by default.
-func natsServer(binary, work, sync string) func(addr, store string) (*exec.Cmd, error) {
-	return func(addr, store string) (*exec.Cmd, error) {
-		file := filepath.Join(work, "nats.conf")
-		text := fmt.Sprintf(`
-			listen: %q
-			http: "127.0.0.1:-1"
-			server_name: "bench"
-			max_payload: 8MB
-			jetstream { store_dir: %q, max_file_store: %s, max_memory_store: 256MB, sync_interval: %s }
-		`, addr, store, roomy, sync)
-		return exec.Command(binary, "--config", file), os.WriteFile(file, []byte(text), 0o600)
-	}
-}
-
 // learn starts the bus once, untimed, and reads its layout.
 func learn(ctx context.Context, server func(addr, store string) (*exec.Cmd, error), work string) (*layout, error) {
 	c := &contestant{server: server}
@@ -248,37 +229,4 @@ func pick[T any](first bool, a, b T) T {
 		return a
 	}
 	return b
-}
-
-func (f *field) table(rounds int) table {
-	t := table{
-		title: "Process start to layout standing, milliseconds",
-		head:  []string{"", "cold", "p10–p90", "warm", "p10–p90", "cold, times ours", "warm, times ours"},
-		notes: []string{fmt.Sprintf("Medians of %d rounds, alternating; sync always where nothing else is said. %s, %s.\n%s",
-			rounds, f.nats, tools.NATSCLI, thisMachine())},
-	}
-	for _, c := range f.all {
-		t.rows = append(t.rows, []string{c.name,
-			millis(c.Cold.median()), c.Cold.spread(), millis(c.Warm.median()), c.Warm.spread(),
-			fmt.Sprintf("%.1f", c.Cold.times(f.bus.Cold)), fmt.Sprintf("%.1f", c.Warm.times(f.bus.Warm))})
-	}
-	return t
-}
-
-func (f *field) json(rounds int) any {
-	type result struct {
-		Name  string  `json:"name"`
-		Cold  samples `json:"cold"`
-		Warm  samples `json:"warm"`
-		Times struct {
-			Cold float64 `json:"cold"`
-			Warm float64 `json:"warm"`
-		} `json:"times_ours"`
-	}
-	results := make([]result, len(f.all))
-	for i, c := range f.all {
-		results[i] = result{Name: c.name, Cold: c.Cold, Warm: c.Warm}
-		results[i].Times.Cold, results[i].Times.Warm = c.Cold.times(f.bus.Cold), c.Warm.times(f.bus.Warm)
-	}
-	return map[string]any{"bench": "startup", "rounds": rounds, "machine": thisMachine(), "nats": f.nats, "natscli": tools.NATSCLI, "results": results}
 }

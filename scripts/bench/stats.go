@@ -10,17 +10,7 @@ import (
 // samples are the measurements of one thing, in the order in which they were taken.
 type samples []time.Duration
 
-// at is the value below which the part q of the samples lies, between neighbours by their distance; 0 without samples.
-func (s samples) at(q float64) time.Duration {
-	if len(s) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(s))
-	at := q * float64(len(sorted)-1)
-	low := int(at)
-	high := min(low+1, len(sorted)-1)
-	return sorted[low] + time.Duration((at-float64(low))*float64(sorted[high]-sorted[low]))
-}
+func (s samples) at(q float64) time.Duration { return quantile(s, q) }
 
 func (s samples) median() time.Duration { return s.at(0.5) }
 
@@ -44,3 +34,15 @@ func (s samples) MarshalJSON() ([]byte, error) {
 
 func inMillis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 func millis(d time.Duration) string    { return fmt.Sprintf("%.1f", inMillis(d)) }
+
+// quantile is the value below which the part q of them lies, between neighbours by their distance; 0 of none.
+func quantile[T ~int64 | ~float64](all []T, q float64) T {
+	if len(all) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(all))
+	at := q * float64(len(sorted)-1)
+	low := int(at)
+	high := min(low+1, len(sorted)-1)
+	return sorted[low] + T((at-float64(low))*float64(sorted[high]-sorted[low]))
+}

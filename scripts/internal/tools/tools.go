@@ -15,7 +15,7 @@ const NATSCLI = "github.com/nats-io/natscli/nats@v0.5.1"
 
 // Bus builds deltran-bus from the working tree into dir.
 func Bus(ctx context.Context, dir string) (string, error) {
-	return build(ctx, dir, "deltran-bus", "./cmd/deltran-bus")
+	return build(ctx, dir, "deltran-bus", "-tags", "urfave_cli_no_docs", "./cmd/deltran-bus") // as make build does
 }
 
 // NATSServer builds the stock nats-server of the version in go.mod, with the same flags, into dir.
@@ -23,12 +23,13 @@ func NATSServer(ctx context.Context, dir string) (string, error) {
 	return build(ctx, dir, "nats-server", "github.com/nats-io/nats-server/v2")
 }
 
-func build(ctx context.Context, dir, name, pkg string) (string, error) {
+func build(ctx context.Context, dir, name string, args ...string) (string, error) {
 	path, err := filepath.Abs(filepath.Join(dir, name))
 	if err != nil {
 		return "", err
 	}
-	return path, run(exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, pkg))
+	args = append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", path}, args...)
+	return path, run(exec.CommandContext(ctx, "go", args...))
 }
 
 // CLI installs the natscli into dir.
