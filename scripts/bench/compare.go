@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -49,12 +50,10 @@ func compare(ctx context.Context, flags *flag.FlagSet, args []string) (err error
 	}
 	r := &results{set: set, ways: field, nats: strings.TrimSpace(version), loads: []string{loadAverage()}}
 	r.scenarios = scenarios(set, work)
-	if err := r.measure(ctx, work); err != nil {
-		return err
-	}
+	err = r.measure(ctx, work) // what was found until then is worth printing
 	r.loads = append(r.loads, loadAverage())
 	if *asJSON {
-		return writeJSON(os.Stdout, r.json())
+		return errors.Join(err, writeJSON(os.Stdout, r.json()))
 	}
 	for i, t := range r.tables() {
 		if i > 0 {
@@ -62,7 +61,7 @@ func compare(ctx context.Context, flags *flag.FlagSet, args []string) (err error
 		}
 		pick(*markdown, t.markdown, t.text)(os.Stdout)
 	}
-	return nil
+	return err
 }
 
 // measure takes every sample. One group is finished before the next: their loads disturb one another's disk.
