@@ -27,6 +27,7 @@ func compare(ctx context.Context, flags *flag.FlagSet, args []string) (err error
 	bus := flags.String("bus", "", "the `binary` to measure; without it, one is built from the working tree")
 	bin := flags.String("bin", "bin", "`folder` for the programs that are built")
 	dir := flags.String("dir", os.TempDir(), "`folder` on the disk to measure on")
+	control := flags.Bool("control", false, "measure nats-server beside itself instead: what is seen when nothing differs")
 	asJSON := flags.Bool("json", false, "print JSON, with every sample")
 	markdown := flags.Bool("markdown", false, "print Markdown tables")
 	if err := flags.Parse(args); err != nil {
@@ -47,6 +48,9 @@ func compare(ctx context.Context, flags *flag.FlagSet, args []string) (err error
 	field, version, err := ways(ctx, *bus, *bin, work)
 	if err != nil {
 		return err
+	}
+	if *control {
+		field[1] = &way{"nats-server again", field[0].binary, field[0].start}
 	}
 	r := &results{set: set, ways: field, nats: strings.TrimSpace(version), loads: []string{loadAverage()}}
 	r.scenarios = scenarios(set, work)

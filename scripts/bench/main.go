@@ -2,7 +2,7 @@
 // numbers of one table were made by one machine in one mood.
 //
 //	go run ./scripts/bench startup [-rounds N] [-json | -markdown]
-//	go run ./scripts/bench compare [-quick] [-rounds N] [-cases REGEXP] [-json | -markdown]
+//	go run ./scripts/bench compare [-quick] [-control] [-rounds N] [-cases REGEXP] [-json | -markdown]
 package main
 
 import (
