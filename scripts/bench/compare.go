@@ -23,7 +23,7 @@ func compare(ctx context.Context, flags *flag.FlagSet, args []string) (err error
 	flags.IntVar(&set.taken, "consumed", 30_000, "how many messages are consumed")
 	flags.IntVar(&set.stored, "stored", 1_000_000, "how many messages are in the stream for restart and memory")
 	flags.BoolVar(&set.quick, "quick", false, "one round and few messages: only to see that it runs")
-	cases := flags.String("cases", "", "measure only what matches the `regexp`, such as 'Publish: 1 in|Memory'")
+	cases := flags.String("cases", "", "measure only what matches the `regexp`, such as 'Publish.*: 1 in|Memory'")
 	bus := flags.String("bus", "", "the `binary` to measure; without it, one is built from the working tree")
 	bin := flags.String("bin", "bin", "`folder` for the programs that are built")
 	dir := flags.String("dir", os.TempDir(), "`folder` on the disk to measure on")
