@@ -37,8 +37,10 @@ interop: build ## the specification's examples with real clients (nats.go, nats.
 deploy-check: ## check the image, the compose file and the systemd unit in deploy/
 	scripts/deploy-check
 
-bench: build ## measure the bus beside the nats-server that it embeds (ROUNDS=15, ARGS='-quick')
+bench: build ## measure the bus beside the nats-server that it embeds, its start, and bustest (ROUNDS=15, ARGS='-quick')
 	go run ./scripts/bench compare -bus $(BIN)/deltran-bus -bin $(BIN) -rounds $(ROUNDS) $(ARGS)
+	go run ./scripts/bench startup -bus $(BIN)/deltran-bus -bin $(BIN) -rounds $(ROUNDS)
+	go test -run '^$$' -bench Run -benchtime 200x ./bustest
 
 bench-startup: build ## measure the start beside nats-server and natscli (ROUNDS=15)
 	go run ./scripts/bench startup -bus $(BIN)/deltran-bus -bin $(BIN) -rounds $(ROUNDS) -require-cold 10 -require-warm 15
