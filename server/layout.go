@@ -65,13 +65,22 @@ func (s *Server) withJetStream(f func(jetstream.JetStream) error) error {
 
 // look finds what differs between the declaration and what is there, and what it would cost.
 func (s *Server) look(ctx context.Context, js jetstream.JetStream, cfg *config.Config) (bootstrap.Plan, error) {
-	have, err := bootstrap.Observe(ctx, js)
+	have, err := s.observe(ctx, js)
 	if err != nil {
 		return bootstrap.Plan{}, err
 	}
 	have.Limits = s.opts.JetStreamLimits
 	plan := bootstrap.Diff(cfg.Streams, have)
 	return plan, bootstrap.Weigh(ctx, js, plan)
+}
+
+// observe asks what is there. In a store that was not there a moment ago there is nothing, and that need not be asked; what
+// a WebSocket client makes in the same moment, Apply meets.
+func (s *Server) observe(ctx context.Context, js jetstream.JetStream) (bootstrap.Observed, error) {
+	if st := s.State(); st.Phase == Applying && st.Storage.New && s.opts.DontListen {
+		return bootstrap.Observed{}, nil
+	}
+	return bootstrap.Observe(ctx, js)
 }
 
 // refused is an error for what JetStream would refuse of a plan.
