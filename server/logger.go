@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -75,11 +76,16 @@ func (l *logger) Err() error {
 	return nil
 }
 
-// hide adds secrets that must not be logged.
+// hide adds secrets that must not be logged. Those of earlier declarations stay hidden; a reload that brings the same
+// again adds nothing.
 func (l *logger) hide(secrets []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.secrets = append(l.secrets, secrets...)
+	for _, s := range secrets {
+		if !slices.Contains(l.secrets, s) {
+			l.secrets = append(l.secrets, s)
+		}
+	}
 }
 
 func (l *logger) redact(s string) string {
