@@ -10,7 +10,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/nats-io/nats.go"
+	"github.com/deltran/deltran-bus/scripts/internal/busproc"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -29,7 +29,7 @@ type consumer struct {
 // readLayout asks a running server for what stands on it.
 func readLayout(ctx context.Context, url string) (*layout, error) {
 	l := &layout{}
-	return l, withJetStream(url, func(js jetstream.JetStream) error {
+	return l, busproc.WithJetStream(url, func(js jetstream.JetStream) error {
 		streams := js.ListStreams(ctx)
 		for s := range streams.Info() {
 			maps.DeleteFunc(s.Config.Metadata, fromServer)
@@ -97,7 +97,7 @@ func (l *layout) commands(dir string) ([][]string, error) {
 
 // create makes the layout from one client, the streams at once: the fastest that a script against the API can be.
 func (l *layout) create(ctx context.Context, url string) error {
-	return withJetStream(url, func(js jetstream.JetStream) error {
+	return busproc.WithJetStream(url, func(js jetstream.JetStream) error {
 		err := each(l.streams, func(s jetstream.StreamConfig) error {
 			_, err := js.CreateStream(ctx, s)
 			return err
@@ -126,17 +126,4 @@ func each[T any](all []T, do func(T) error) error {
 	wg.Wait()
 	close(errs)
 	return <-errs
-}
-
-func withJetStream(url string, do func(jetstream.JetStream) error) error {
-	nc, err := nats.Connect(url)
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return err
-	}
-	return do(js)
 }

@@ -43,30 +43,22 @@ func (w *way) leave(ctx context.Context, work string, n int) (*stores, error) {
 
 // restart returns the milliseconds from the start of the process on a copy of that store until a client has been told
 // that all n messages are there.
-func (w *way) restart(ctx context.Context, work, store string, n int) (_ float64, err error) {
+func (w *way) restart(ctx context.Context, work, store string, n int) (float64, error) {
 	again := filepath.Join(work, "again")
 	defer os.RemoveAll(again)
 	if err := copyTree(again, store); err != nil {
 		return 0, err
 	}
-	in, err := w.start(ctx, again, "always")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, in.close()) }()
-	nc, err := in.connect()
-	if err != nil {
-		return 0, err
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return 0, err
-	}
-	if err := holds(ctx, js, n); err != nil {
-		return 0, err
-	}
-	return inMillis(time.Since(in.process.begun)), nil
+	return w.with(ctx, again, "always", func(in *instance, nc *nats.Conn) (float64, error) {
+		js, err := jetstream.New(nc)
+		if err != nil {
+			return 0, err
+		}
+		if err := holds(ctx, js, n); err != nil {
+			return 0, err
+		}
+		return inMillis(time.Since(in.process.begun)), nil
+	})
 }
 
 // copyTree copies a folder, and has it written back before the clock runs.

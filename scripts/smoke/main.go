@@ -20,7 +20,6 @@ import (
 	"github.com/deltran/deltran-bus/scripts/internal/busproc"
 	"github.com/deltran/deltran-bus/scripts/internal/report"
 	"github.com/deltran/deltran-bus/scripts/internal/tools"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -134,7 +133,7 @@ func layout(ctx context.Context, url string) (map[string]string, error) {
 		found[name] = string(text)
 		return err
 	}
-	return found, withJetStream(url, func(js jetstream.JetStream) error {
+	return found, busproc.WithJetStream(url, func(js jetstream.JetStream) error {
 		streams := js.ListStreams(ctx)
 		for s := range streams.Info() {
 			stream, err := js.Stream(ctx, s.Config.Name)
@@ -172,7 +171,7 @@ func equal(after, before map[string]string) error {
 }
 
 func publish(ctx context.Context, url, event string) error {
-	return withJetStream(url, func(js jetstream.JetStream) error {
+	return busproc.WithJetStream(url, func(js jetstream.JetStream) error {
 		ack, err := js.Publish(ctx, subject, []byte(event))
 		if err == nil && ack.Stream != "CLEARING" {
 			err = fmt.Errorf("stored in %s", ack.Stream)
@@ -182,7 +181,7 @@ func publish(ctx context.Context, url, event string) error {
 }
 
 func stored(ctx context.Context, url, event string) error {
-	return withJetStream(url, func(js jetstream.JetStream) error {
+	return busproc.WithJetStream(url, func(js jetstream.JetStream) error {
 		stream, err := js.Stream(ctx, "CLEARING")
 		if err != nil {
 			return err
@@ -193,17 +192,4 @@ func stored(ctx context.Context, url, event string) error {
 		}
 		return contains(string(msg.Data), event)
 	})
-}
-
-func withJetStream(url string, do func(jetstream.JetStream) error) error {
-	nc, err := nats.Connect(url)
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return err
-	}
-	return do(js)
 }
