@@ -13,6 +13,7 @@ const module = "github.com/deltran/deltran-bus/"
 // types of a plan that server's State holds.
 var may = map[string][]string{
 	"config":          {},
+	"event":           {},
 	"bootstrap":       {"config"},
 	"server":          {"bootstrap", "config"},
 	"bustest":         {"config", "event", "server"},
@@ -25,6 +26,7 @@ var may = map[string][]string{
 var never = map[string][]string{
 	"server":  {"prometheus", "urfave", "jsm.go"},
 	"bustest": {"prometheus", "urfave", "jsm.go"},
+	"event":   {"nats-server", "toml", "prometheus", "urfave", "jsm.go"}, // services import it
 }
 
 func TestImports(t *testing.T) {
