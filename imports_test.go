@@ -14,11 +14,12 @@ const module = "github.com/deltran/deltran-bus/"
 var may = map[string][]string{
 	"config":          {},
 	"event":           {},
+	"ledger":          {},
 	"bootstrap":       {"config"},
-	"server":          {"bootstrap", "config"},
+	"server":          {"bootstrap", "config", "ledger"},
 	"bustest":         {"config", "event", "server"},
-	"monitor":         {"bootstrap", "server"},
-	"cmd/deltran-bus": {"bootstrap", "config", "monitor", "server"},
+	"monitor":         {"bootstrap", "ledger", "server"},
+	"cmd/deltran-bus": {"bootstrap", "config", "ledger", "monitor", "server"},
 	"scripts/bench":   {"config", "scripts/internal/busproc", "scripts/internal/tools", "server"}, // it measures the bus as a library too
 }
 

@@ -3,6 +3,7 @@ package monitor
 import (
 	"runtime"
 
+	"github.com/deltran/deltran-bus/ledger"
 	"github.com/deltran/deltran-bus/server"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
@@ -19,13 +20,15 @@ var (
 	layoutUndeclared = gauge("deltran_bus_layout_undeclared", "Streams and consumers that are there and not declared.")
 	layoutMissing    = gauge("deltran_bus_layout_missing", "Streams and consumers that are declared and not there.")
 
+	findings = gauge("deltran_bus_findings", "What is wrong with the store, by kind: something lost, damaged, or less durable than promised.", "kind")
+
 	storeUsed     = gauge("deltran_bus_store_used_bytes", "Bytes of file storage in use.")
 	storeLimit    = gauge("deltran_bus_store_limit_bytes", "Bytes of file storage that all streams together may use (max_file_store).")
 	storeReserved = gauge("deltran_bus_store_reserved_bytes", "Bytes of file storage that the streams' quotas (max_bytes) add up to.")
 	storeFree     = gauge("deltran_bus_store_disk_free_bytes", "Bytes that are free on the disk of the store; below limit minus used, the disk is full before the limit is reached.")
 )
 
-var phases = []server.Phase{server.Opening, server.Recovering, server.Applying, server.Standing, server.Serving, server.Closing, server.Closed}
+var phases = []server.Phase{server.Opening, server.Recovering, server.Holding, server.Applying, server.Standing, server.Serving, server.Closing, server.Closed}
 
 // bus are the series that are there in every phase, NATS or not.
 func (c *collector) bus(out sink, now Readiness) {
@@ -40,6 +43,13 @@ func (c *collector) bus(out sink, now Readiness) {
 	}
 	out(sample{layoutHeld, nil, float64(len(now.Held))})
 	out(sample{layoutUndeclared, nil, float64(len(now.Undeclared))})
+	found := map[ledger.Kind]int{}
+	for _, f := range now.Findings {
+		found[f.Kind]++
+	}
+	for _, k := range ledger.Kinds {
+		out(sample{findings, labels([]string{"kind"}, string(k)), float64(found[k])})
+	}
 	if now.Phase == server.Serving { // before, what is missing is still being made
 		out(sample{layoutMissing, nil, float64(len(now.Missing))})
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/deltran/deltran-bus/bootstrap"
+	"github.com/deltran/deltran-bus/ledger"
 	"github.com/deltran/deltran-bus/server"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
@@ -20,6 +21,9 @@ type Readiness struct {
 	Held       []bootstrap.Change `json:"held"`            // changes that the boot held back, and why; the bus runs on the old setting
 	Undeclared []string           `json:"undeclared"`      // there, and not declared; left alone
 	Error      string             `json:"error,omitempty"` // why it is not ready, where Missing does not say it
+
+	Findings []ledger.Finding `json:"findings"`            // what is wrong with the store; those that hold the bus make it unready
+	LedgerID string           `json:"ledger_id,omitempty"` // what a decision about them is about
 }
 
 // readiness looks now: the layout has to stand, and NATS to find nothing wrong with itself, such as a stream that cannot
@@ -45,12 +49,18 @@ func (m *Monitor) readiness() Readiness {
 // still being made.
 func (m *Monitor) standing() Readiness {
 	st := m.bus.State()
-	r := Readiness{Phase: st.Phase, Since: st.Since, Missing: []string{}, Held: held(st), Undeclared: undeclared(st)}
+	r := Readiness{Phase: st.Phase, Since: st.Since, Missing: []string{}, Held: held(st), Undeclared: undeclared(st), Findings: []ledger.Finding{}, LedgerID: st.LedgerID}
+	r.Findings = append(r.Findings, st.Findings...)
 	switch s := m.bus.NATS(); {
 	case st.Err != nil:
 		r.Error = st.Err.Error()
 	case st.Phase != server.Serving:
 		r.Error = "the bus is " + string(st.Phase)
+		for _, f := range st.Findings {
+			if f.Holds {
+				r.Error += "; " + f.String() + "; " + f.WayOut
+			}
+		}
 	case s == nil || !s.Running():
 		r.Error = "nats-server is not running"
 	default:

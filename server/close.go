@@ -3,27 +3,24 @@ package server
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
-	"time"
 )
 
 // Close stops in this order; more than once is fine. It ends when ctx does at the latest, give or take NATS's own
 // shutdown.
 //  1. no longer ready
-//  2. lame duck: clients are told and have [bus] lame_duck to move away
-//  3. NATS
-//  4. the last sync of what was written since the start, where not every message was synced
-//  5. the store lock
+//  2. the ledger's connection
+//  3. lame duck: clients are told and have [bus] lame_duck to move away
+//  4. NATS
+//  5. the last sync of what was written since the start
+//  6. the ledger's last page: a clean stop
+//  7. the store lock
 func (s *Server) Close(ctx context.Context) error {
 	s.life.Lock()
 	defer s.life.Unlock()
 	return s.close(ctx)
 }
 
-// Abandon is Close without steps 2 and 4: for a store that is thrown away, or read again by the same machine.
+// Abandon is Close without steps 3, 5 and 6: for a store that is thrown away, or read again by the same machine.
 func (s *Server) Abandon() error {
 	s.life.Lock()
 	defer s.life.Unlock()
@@ -36,6 +33,10 @@ func (s *Server) end(ctx context.Context, gently bool) (err error) {
 	s.closing.Do(func() {
 		serving := s.State().Phase == Serving
 		s.phase(Closing)
+		last := func() error { return nil }
+		if s.book != nil {
+			last = s.book.end()
+		}
 		if n := s.NATS(); n != nil {
 			if serving && gently {
 				left := make(chan struct{})
@@ -52,8 +53,12 @@ func (s *Server) end(ctx context.Context, gently bool) (err error) {
 			n.WaitForShutdown()
 		}
 		if s.lock != nil {
-			if gently && !s.opts.SyncAlways {
-				err = syncTree(s.opts.StoreDir, s.taken)
+			err = s.neverOpened()
+			if err == nil && gently && s.NATS() != nil {
+				err = syncTree(s.opts.StoreDir, s.taken, false)
+			}
+			if err == nil && gently {
+				err = last()
 			}
 			err = errors.Join(err, s.lock.Close())
 		}
@@ -61,28 +66,4 @@ func (s *Server) end(ctx context.Context, gently bool) (err error) {
 		close(s.done)
 	})
 	return err
-}
-
-// syncTree makes what was written since then durable: NATS itself does not, not even when it is shut down.
-func syncTree(dir string, since time.Time) error {
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if info, err := d.Info(); err != nil || !d.IsDir() && info.ModTime().Before(since) {
-			return err
-		}
-		flag := os.O_RDWR
-		if d.IsDir() {
-			if runtime.GOOS == "windows" {
-				return nil // it has no such thing
-			}
-			flag = os.O_RDONLY
-		}
-		f, err := os.OpenFile(path, flag, 0)
-		if err != nil {
-			return err
-		}
-		return errors.Join(f.Sync(), f.Close())
-	})
 }

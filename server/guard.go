@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/deltran/deltran-bus/ledger"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
@@ -76,29 +79,25 @@ func blockOf(root, path string, d fs.DirEntry) (stream string, ok bool) {
 	return parts[0], err == nil && info.Size() > 0
 }
 
-// allBack is an error if a stream that held messages before NATS started is not there now: one created in its place would
+// notBack finds the streams that held messages before NATS started and are not there now: one created in its place would
 // be empty, and delete what is left.
-func (s *Server) allBack(before map[string]string) error {
+func (s *Server) notBack(before map[string]string) (found []ledger.Finding, err error) {
 	jsz, err := s.NATS().Jsz(&natsserver.JSzOptions{Account: natsserver.DEFAULT_GLOBAL_ACCOUNT, Streams: true})
 	if err != nil {
-		return fmt.Errorf("nats-server: %w", err)
+		return nil, fmt.Errorf("nats-server: %w", err)
 	}
 	for _, acc := range jsz.AccountDetails {
 		for _, st := range acc.Streams {
 			delete(before, st.Name)
 		}
 	}
-	var errs []error
-	for name, dir := range before {
-		what := "it holds messages"
-		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-			what = "nats-server has deleted it"
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		f := ledger.Finding{Kind: ledger.Gone, Stream: name, File: before[name], Holds: true, Found: time.Now()}
+		f.What = "the stream did not come back, although its folder holds messages: " + f.File
+		if _, err := os.Stat(f.File); errors.Is(err, fs.ErrNotExist) {
+			f.What = "the stream did not come back: nats-server has deleted " + f.File
 		}
-		errs = append(errs, fmt.Errorf("stream %s did not come back from %s: %s. Restore it from a backup, or move the folder away to start it anew", name, dir, what))
+		found = append(found, f)
 	}
-	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	if len(errs) > 0 {
-		return fmt.Errorf("%w:\n  %w", ErrNotRecovered, errors.Join(errs...))
-	}
-	return nil
+	return found, nil
 }

@@ -125,5 +125,7 @@ func TestLostStreamIsNotMadeAnew(t *testing.T) {
 	if err := os.RemoveAll(audit); err != nil {
 		t.Fatal(err)
 	}
-	start(t, at(t, dir))
+	if _, err := server.Start(context.Background(), at(t, dir), logTo(t)); !errors.Is(err, server.ErrLoss) || !strings.Contains(err.Error(), "AUDIT: the stream is not there any more, with messages 1 to 20") {
+		t.Fatal(err)
+	}
 }

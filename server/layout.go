@@ -106,6 +106,9 @@ func (s *Server) apply(ctx context.Context, js jetstream.JetStream, plan bootstr
 		return fmt.Errorf("%w%s", err, s.remains(plan))
 	}
 	s.set(func(st *State) { st.Done, st.Plan = done, plan.Held(bootstrap.Allow{}) })
+	if s.opts.SyncAlways && len(done.Changes) > 0 { // what came into being is there to stay
+		return syncTree(s.opts.StoreDir, s.taken, true)
+	}
 	return nil
 }
 

@@ -12,13 +12,61 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
+// recover opens the store. What the ledger promises has to be there; if it is not, the bus holds, with NATS stopped, until
+// somebody has decided, and tries again.
+func (s *Server) recover(ctx context.Context, nats *natsserver.Server) (accepted bool, err error) {
+	for {
+		if err := s.openLedger(); err != nil {
+			return false, fmt.Errorf("store %s: %w", s.opts.StoreDir, err)
+		}
+		word, err := s.ledger.Accepted()
+		if err != nil {
+			return false, fmt.Errorf("store %s: %w; remove that file", s.opts.StoreDir, err)
+		}
+		accepted = accepted || word.Page == s.page.ID()
+		held := s.judge(word, s.before())
+		if len(held) == 0 {
+			if nats == nil {
+				if nats, err = natsserver.NewServer(s.opts); err != nil {
+					return false, fmt.Errorf("nats-server: %w", s.sink.redacted(err))
+				}
+			}
+			before, err := inspect(s.opts.StoreDir)
+			if err == nil {
+				err = s.beginWriting()
+			}
+			if err != nil {
+				return false, fmt.Errorf("store %s: %w", s.opts.StoreDir, err)
+			}
+			if err := s.start(ctx, nats); err != nil {
+				return false, err
+			}
+			after, err := s.after(before)
+			if err != nil {
+				return false, err
+			}
+			if held = s.judge(word, after); len(held) == 0 {
+				return accepted, s.setAside(after)
+			}
+			s.stopNATS(nats)
+			nats = nil
+		}
+		if err := s.hold(ctx, held); err != nil {
+			return false, err
+		}
+	}
+}
+
+// stopNATS ends it before anybody was let in.
+func (s *Server) stopNATS(nats *natsserver.Server) {
+	s.nats.Store(nil)
+	nats.Shutdown()
+	nats.WaitForShutdown()
+}
+
 // start runs NATS up to a healthy store. Nothing may be created over one that did not recover: nats-server would
 // delete what is there.
 func (s *Server) start(ctx context.Context, nats *natsserver.Server) error {
-	before, err := inspect(s.opts.StoreDir)
-	if err != nil {
-		return fmt.Errorf("store %s: %w", s.opts.StoreDir, err)
-	}
 	nats.SetLoggerV2(s.sink, s.log.Enabled(ctx, slog.LevelDebug), s.log.Enabled(ctx, LevelTrace), false)
 	s.nats.Store(nats)
 	s.phase(Recovering)
@@ -46,16 +94,7 @@ func (s *Server) start(ctx context.Context, nats *natsserver.Server) error {
 			return fmt.Errorf("nats-server: JetStream: %w", err)
 		}
 	}
-	if err := s.recovered(ctx); err != nil {
-		return err
-	}
-	if !s.opts.DontListen {
-		return nil // a cluster decides who keeps what
-	}
-	if err := s.allBack(before); err != nil {
-		return fmt.Errorf("store %s: %w", s.opts.StoreDir, err)
-	}
-	return nil
+	return s.recovered(ctx)
 }
 
 // recovered asks until NATS says that the store is whole. A single node knows when its start is over, but gives itself

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/deltran/deltran-bus/config"
+	"github.com/deltran/deltran-bus/ledger"
 	"github.com/gofrs/flock"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -23,21 +24,38 @@ type Server struct {
 	sink *logger
 	own  identity
 
-	life    sync.Mutex // one of Open, Listen, Reload, Close at a time
-	cfg     atomic.Pointer[config.Config]
-	nats    atomic.Pointer[natsserver.Server]
-	opts    *natsserver.Options
-	lock    *flock.Flock
-	taken   time.Time // when
-	stateMu sync.Mutex
-	state   atomic.Pointer[State]
-	closing sync.Once
-	done    chan struct{}
+	life       sync.Mutex // one of Open, Listen, Reload, Close at a time
+	cfg        atomic.Pointer[config.Config]
+	nats       atomic.Pointer[natsserver.Server]
+	opts       *natsserver.Options
+	lock       *flock.Flock
+	taken      time.Time // when
+	ledger     *ledger.Book
+	page       ledger.Page  // the ledger's last, as it was found; without streams where there was none
+	patient    bool         // a loss is waited about
+	wasClean   bool         // the store was stopped in order before it was opened
+	unreadable bool         // there is a ledger, and it cannot be read
+	owned      atomic.Int32 // connections of the bus itself that stay
+	book       *book        // nil until the layout stands, and where no ledger is kept
+	stateMu    sync.Mutex
+	state      atomic.Pointer[State]
+	closing    sync.Once
+	done       chan struct{}
 }
 
+// Option changes what a Server does.
+type Option func(*Server)
+
+// Patient makes Open wait, in the phase Holding, until somebody has decided about what the store has lost, where it
+// would fail with ErrLoss.
+func Patient(s *Server) { s.patient = true }
+
 // New returns a server that holds nothing yet. State answers from now on, so that a probe can see every phase.
-func New(cfg *config.Config, log *slog.Logger) *Server {
+func New(cfg *config.Config, log *slog.Logger, opts ...Option) *Server {
 	s := &Server{log: log, done: make(chan struct{})}
+	for _, o := range opts {
+		o(s)
+	}
 	s.sink = &logger{log: log, starting: s.starting}
 	s.cfg.Store(cfg)
 	s.state.Store(&State{Phase: Opening})
@@ -81,11 +99,21 @@ func (s *Server) ClientURL() string {
 	return ""
 }
 
+// Clients is how many there are, without the bus's own connections.
+func (s *Server) Clients() int {
+	n := s.NATS()
+	if n == nil {
+		return 0
+	}
+	return max(0, n.NumClients()-int(s.owned.Load()))
+}
+
 func (s *Server) starting() bool { return s.State().Phase != Serving }
 
 // Open goes the way of a declaration up to the gate: options, ports probed, store locked, NATS started with its client
 // port closed, recovery, layout. In-process connections work when it returns. On an error nothing stays open and
-// nothing has been changed that was there before; a wrong declaration is a config.Problems.
+// nothing has been changed that was there before; a wrong declaration is a config.Problems. If the store holds less than
+// the ledger promises, it is ErrLoss, and State tells the findings.
 func (s *Server) Open(ctx context.Context) (err error) {
 	s.life.Lock()
 	defer s.life.Unlock()
@@ -111,10 +139,14 @@ func (s *Server) Open(ctx context.Context) (err error) {
 	if err := s.takeStore(); err != nil {
 		return err
 	}
-	if err := s.start(ctx, nats); err != nil {
+	accepted, err := s.recover(ctx, nats)
+	if err != nil {
 		return err
 	}
 	if err := s.layout(ctx); err != nil {
+		return err
+	}
+	if err := s.keepLedger(accepted); err != nil {
 		return err
 	}
 	go s.watch(nats)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/deltran/deltran-bus/bootstrap"
+	"github.com/deltran/deltran-bus/ledger"
 )
 
 // Phase is how far a server is.
@@ -13,6 +14,7 @@ type Phase string
 const (
 	Opening    Phase = "opening"    // nothing is held yet: ports and store are being looked at
 	Recovering Phase = "recovering" // nats-server reads its store
+	Holding    Phase = "holding"    // something is lost, or may be; NATS is stopped until somebody has decided
 	Applying   Phase = "applying"   // streams and consumers are being made
 	Standing   Phase = "standing"   // the layout stands; in-process connections work
 	Serving    Phase = "serving"    // the client port is open
@@ -28,6 +30,11 @@ type State struct {
 	Plan    bootstrap.Plan // what the last look found and did not do: held back, in conflict, undeclared
 	Done    bootstrap.Plan // what the last look did
 	Err     error          // why Open failed, nil otherwise
+
+	// Findings are what is wrong with the store: while Holding what has to be decided, later what was reported.
+	Findings []ledger.Finding
+	// LedgerID names the ledger's page that a decision is about, while Holding.
+	LedgerID string
 }
 
 // Storage is the store as it was found.

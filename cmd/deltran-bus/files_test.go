@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/deltran/deltran-bus/ledger"
 	"github.com/gofrs/flock"
 )
 
@@ -45,8 +46,8 @@ func tree(dir string) string {
 			return err
 		}
 		info, err := d.Info()
-		if err != nil || d.Name() == "deltran-bus.lock" {
-			return err
+		if err != nil || d.Name() == "deltran-bus.lock" || filepath.Base(filepath.Dir(path)) == ledger.Dir && strings.HasPrefix(d.Name(), "page.") {
+			return err // of both, the one who opened it last stands in it
 		}
 		rel, err := filepath.Rel(dir, path)
 		fmt.Fprintf(&b, "  %s %s", info.Mode(), rel)

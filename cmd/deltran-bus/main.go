@@ -118,13 +118,16 @@ Exit codes: 0 ok, 1 failed, 3 differences found (plan, apply), 64 wrong usage, 7
 			{Name: "apply", Usage: "make what is there match the declaration", Flags: applyFlags(), Action: withRemote(apply)},
 			{Name: "status", Usage: "show streams and consumers: what is in them and who lags", Flags: statusFlags(), Action: withRemote(status)},
 			{Name: "healthcheck", Usage: "exit 0 when the bus is ready", Flags: healthFlags(), Action: healthcheck},
+			{Name: "accept-loss", Usage: "let the bus go on without what a stream has lost", ArgsUsage: "STREAM…", Flags: acceptFlags(), Action: acceptLoss},
 			{Name: "version", Usage: "print the versions", Flags: []cli.Flag{jsonFlag}, Action: printVersion},
 		},
 	}
 	app.OnUsageError = onUsageError
 	for _, c := range app.Commands {
 		c.OnUsageError = onUsageError
-		c.Action = noArguments(c.Action)
+		if c.ArgsUsage == "" {
+			c.Action = noArguments(c.Action)
+		}
 	}
 	app.Action = noArguments(app.Action)
 	return app

@@ -123,7 +123,7 @@ func (b *bus) open(cfg *config.Config) (err error) {
 	if err := b.ports.probe(); err != nil {
 		return err
 	}
-	b.srv = server.New(cfg, b.log)
+	b.srv = server.New(cfg, b.log, server.Patient)
 	switch {
 	case cfg.Bus.AllowInsecure:
 		b.log.Warn("[bus] allow_insecure: other machines may reach this bus without authentication or TLS")
@@ -193,13 +193,13 @@ func (b *bus) end(err error) error {
 	if b.unwatch != nil {
 		b.unwatch()
 	}
-	if asked && (errors.Is(err, context.Canceled) || errors.Is(err, server.ErrInterrupted)) {
+	if asked && (errors.Is(err, context.Canceled) || errors.Is(err, server.ErrInterrupted) || errors.Is(err, server.ErrHolding)) {
 		b.log.Info("stopped before it was ready")
 		err = nil
 	}
 	if b.srv != nil {
 		if err == nil {
-			b.log.Info("stopping", "clients", b.clients())
+			b.log.Info("stopping", "clients", b.srv.Clients())
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(b.c.Context), b.srv.Config().Bus.LameDuck+time.Second)
 		defer cancel()
@@ -235,13 +235,6 @@ func (b *bus) addresses() addresses {
 		a.Monitor = b.mon.URL()
 	}
 	return a
-}
-
-func (b *bus) clients() int {
-	if n := b.srv.NATS(); n != nil {
-		return n.NumClients()
-	}
-	return 0
 }
 
 // on reports whether a switch is on, on the command line or in the environment.

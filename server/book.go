@@ -1,0 +1,353 @@
+package server
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/deltran/deltran-bus/ledger"
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	bookEvery = time.Second      // while something changes
+	bookBeat  = time.Minute      // while nothing does: the next start judges the clock by it
+	askedFor  = 1 * time.Minute  // how long a request to remove messages may take
+	bookFlush = 10 * time.Second // how long the server may take to say what was asked of it
+)
+
+// book keeps the ledger while the bus runs.
+type book struct {
+	s       *Server
+	led     *ledger.Book
+	page    ledger.Page // the last one written
+	keep    ledger.Keep
+	folders folders
+	seen    map[string]sight
+	nc      *nats.Conn
+
+	mu    sync.Mutex
+	asked map[string]time.Time // streams of which somebody asked to remove messages, or to change the rules
+	going map[string]time.Time // streams that somebody asked to delete
+
+	wake       chan struct{}
+	quit, done chan struct{}
+	failing    bool
+	lost       map[string]bool // streams of which it was told that something is lost
+}
+
+// removals are JetStream's requests after which a stream may hold less.
+var removals = []string{"STREAM.PURGE.*", "STREAM.MSG.DELETE.*", "STREAM.UPDATE.*", "STREAM.RESTORE.*", "STREAM.DELETE.*"}
+
+// keepLedger begins to keep the ledger: it listens for what clients ask to be removed, and writes a page every second if
+// there is anything new. If somebody's word was accepted, the page that says so is durable first.
+func (s *Server) keepLedger(accepted bool) error {
+	if !s.ledgerKept() {
+		return nil
+	}
+	b := &book{
+		s: s, led: s.ledger, page: s.page, folders: folders{}, seen: map[string]sight{}, lost: map[string]bool{},
+		asked: map[string]time.Time{}, going: map[string]time.Time{},
+		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+	}
+	nc, err := s.Connect(nats.Name("deltran-bus ledger"), nats.NoEcho())
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	b.nc = nc
+	s.owned.Add(1)
+	for _, r := range removals {
+		if _, err := nc.Subscribe("$JS.API."+r, b.heard); err != nil {
+			nc.Close()
+			return fmt.Errorf("ledger: %w", err)
+		}
+	}
+	if b.keep, _ = s.ledger.Keepsakes(); b.keep == nil {
+		b.keep = ledger.Keep{} // they are copies; new ones are made
+	}
+	if accepted { // what was is forgotten, and the word is used up
+		b.page.Streams = nil
+		err = errors.Join(b.turn(time.Now()), s.ledger.UseUp())
+	}
+	if err != nil {
+		nc.Close()
+		return fmt.Errorf("ledger: %w", err)
+	}
+	s.book = b
+	go b.run()
+	return nil
+}
+
+// heard notes what a client asks for, and has it written down before the client can know that it was done, or soon after.
+func (b *book) heard(m *nats.Msg) {
+	name := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
+	now := time.Now()
+	b.mu.Lock()
+	_, known := b.asked[name]
+	b.asked[name] = now
+	if strings.HasPrefix(m.Subject, "$JS.API.STREAM.DELETE.") {
+		_, known = b.going[name]
+		b.going[name] = now
+	}
+	b.mu.Unlock()
+	if !known {
+		select {
+		case b.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (b *book) run() {
+	defer close(b.done)
+	tick := time.NewTicker(bookEvery)
+	defer tick.Stop()
+	for {
+		err := b.turn(time.Now())
+		if err != nil && !b.failing {
+			b.s.log.Error("the ledger cannot be written; what is lost from now on may not be noticed at the next start", "error", err)
+		}
+		b.failing = err != nil
+		select {
+		case <-b.quit:
+			return
+		case <-b.wake:
+		case <-tick.C:
+		}
+	}
+}
+
+// turn writes a page if there is anything new.
+func (b *book) turn(now time.Time) error {
+	n := b.s.NATS()
+	if n == nil || !n.Running() || !n.JetStreamEnabled() {
+		return nil
+	}
+	page, err := b.look(n, now)
+	if err != nil {
+		return err
+	}
+	if b.missing(page, now) { // a request may still be on its way to us
+		if err := b.nc.FlushTimeout(bookFlush); err != nil {
+			return nil // NATS is being shut down, or has to
+		}
+		if page, err = b.look(n, now); err != nil {
+			return err
+		}
+		b.tell(&page, now)
+	}
+	changed, err := b.keep.Refresh(b.s.opts.StoreDir)
+	if err == nil && changed {
+		err = b.led.Keep(b.keep)
+	}
+	if err != nil {
+		return err
+	}
+	same := b.page
+	same.Written = page.Written
+	if reflect.DeepEqual(same, page) && now.Sub(b.page.Written) < bookBeat {
+		return nil
+	}
+	if err := b.led.Write(page); err != nil {
+		return err
+	}
+	b.page = page
+	return nil
+}
+
+// look makes a page of what NATS holds now, and sees to it that it is durable.
+func (b *book) look(n *natsserver.Server, now time.Time) (ledger.Page, error) {
+	page := ledger.Page{Written: now.UTC(), Server: natsserver.VERSION, Durable: b.s.opts.SyncAlways}
+	streams, err := held(n)
+	if err != nil {
+		return page, err
+	}
+	asked, going := b.requests(now)
+	var errs []error
+	for _, st := range streams {
+		before, known := b.page.Stream(st.Name)
+		if !known || st.Last != before.Last {
+			if err := b.folders.sync(b.s.streamDir(st.Name)); err != nil {
+				errs = append(errs, fmt.Errorf("stream %s: %w", st.Name, err))
+				if known {
+					page.Streams = append(page.Streams, before)
+				}
+				continue
+			}
+		}
+		st.Last, st.LastTime = b.settled(st, now)
+		st.Removing, st.Going = asked[st.Name], going[st.Name]
+		st.Mark(before.Marks)
+		page.Streams = append(page.Streams, st)
+	}
+	if len(errs) == len(streams) && len(errs) > 0 {
+		return page, errors.Join(errs...)
+	}
+	return page, nil
+}
+
+// settled is the last sequence of a stream that is certainly on the disk. nats-server counts the messages of an atomic batch
+// when it takes them, and syncs them together a moment later: so it is what was there a second ago.
+func (b *book) settled(st ledger.Stream, now time.Time) (uint64, time.Time) {
+	had := b.seen[st.Name]
+	if had.at.IsZero() || !had.Created.Equal(st.Created) {
+		had = sight{Stream: st, at: now, last: st.First - 1}
+		if before, ok := b.page.Stream(st.Name); ok && before.Created.Equal(st.Created) {
+			had.last, had.lastTime = before.Last, before.LastTime
+		}
+	}
+	if now.Sub(had.at) >= bookEvery*9/10 {
+		had.last, had.lastTime = had.Last, had.LastTime
+		had.Stream, had.at = st, now
+	}
+	b.seen[st.Name] = had
+	return had.last, had.lastTime
+}
+
+// A sight is a stream as it was at one moment, and what was known of it to be settled then.
+type sight struct {
+	ledger.Stream
+	at       time.Time
+	last     uint64
+	lastTime time.Time
+}
+
+// requests are the streams of which removal was asked, not so long ago.
+func (b *book) requests(now time.Time) (asked, going map[string]bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	recent := func(m map[string]time.Time) map[string]bool {
+		maps.DeleteFunc(m, func(_ string, t time.Time) bool { return now.Sub(t) > askedFor })
+		out := map[string]bool{}
+		for name := range m {
+			out[name] = true
+		}
+		return out
+	}
+	return recent(b.asked), recent(b.going)
+}
+
+// missing reports whether the new page holds less than the last one promises, as far as is known.
+func (b *book) missing(page ledger.Page, now time.Time) bool { return len(b.less(page, now)) > 0 }
+
+func (b *book) less(page ledger.Page, now time.Time) []ledger.Finding {
+	asked, going := b.requests(now)
+	before := b.page
+	before.Streams = slices.Clone(before.Streams)
+	for i := range before.Streams {
+		st := &before.Streams[i]
+		st.Removing, st.Going = st.Removing || asked[st.Name], st.Going || going[st.Name]
+	}
+	return ledger.Compare(before, page.Streams, now)
+}
+
+// tell reports what is lost while the bus runs. The page goes on promising it: the next start will hold.
+func (b *book) tell(page *ledger.Page, now time.Time) {
+	for _, f := range b.less(*page, now) {
+		if before, ok := b.page.Stream(f.Stream); ok {
+			page.Streams = slices.DeleteFunc(page.Streams, func(st ledger.Stream) bool { return st.Name == f.Stream })
+			page.Streams = append(page.Streams, before)
+			slices.SortFunc(page.Streams, byName)
+		}
+		if b.lost[f.Stream] {
+			continue
+		}
+		b.lost[f.Stream] = true
+		f.Holds = false
+		b.s.report(f)
+	}
+}
+
+func byName(a, b ledger.Stream) int { return cmp.Compare(a.Name, b.Name) }
+
+// held is what the file streams of the bus's account hold now.
+func held(n *natsserver.Server) ([]ledger.Stream, error) {
+	jsz, err := n.Jsz(&natsserver.JSzOptions{Account: natsserver.DEFAULT_GLOBAL_ACCOUNT, Streams: true, Config: true})
+	if err != nil {
+		return nil, fmt.Errorf("nats-server: %w", err)
+	}
+	var out []ledger.Stream
+	for _, acc := range jsz.AccountDetails {
+		for _, st := range acc.Streams {
+			if st.Config != nil && st.Config.Storage == natsserver.FileStorage {
+				out = append(out, line(st.Name, st.Created, *st.Config, st.State))
+			}
+		}
+	}
+	slices.SortFunc(out, byName)
+	return out, nil
+}
+
+// line is one stream in the ledger.
+func line(name string, created time.Time, cfg natsserver.StreamConfig, st natsserver.StreamState) ledger.Stream {
+	l := ledger.Stream{
+		Name: name, Created: created.UTC(), First: st.FirstSeq, Last: st.LastSeq, Deleted: uint64(st.NumDeleted),
+		MaxAge: cfg.MaxAge, Loose: loose(cfg),
+	}
+	if l.First == 0 { // never held any
+		l.First = 1
+	}
+	if st.Msgs > 0 {
+		l.FirstTime, l.LastTime = st.FirstTime.UTC(), st.LastTime.UTC()
+	}
+	return l
+}
+
+// loose reports whether a stream's own rules take messages out that max_age would leave.
+func loose(c natsserver.StreamConfig) bool {
+	return c.Retention != natsserver.LimitsPolicy || c.Mirror != nil || c.MaxMsgs > 0 || c.MaxMsgsPer > 0 ||
+		c.MaxBytes > 0 && c.Discard == natsserver.DiscardOld || c.AllowMsgTTL || c.AllowRollup || c.SubjectDeleteMarkerTTL > 0 || c.AllowMsgSchedules
+}
+
+// end stops keeping the ledger. The function it returns writes the last page, when NATS is down and everything is
+// on the disk.
+func (b *book) end() (last func() error) {
+	close(b.quit)
+	<-b.done
+	n := b.s.NATS()
+	others := b.s.Clients() > 0
+	streams, err := held(n)
+	b.nc.Close()
+	b.s.owned.Add(-1)
+	return func() error {
+		if err != nil {
+			return fmt.Errorf("ledger: %w", err)
+		}
+		page := ledger.Page{Written: time.Now().UTC(), Server: natsserver.VERSION, Clean: true, Durable: true}
+		manifest, err := ledger.Survey(b.s.opts.StoreDir)
+		if err != nil {
+			return fmt.Errorf("ledger: %w", err)
+		}
+		for _, l := range streams {
+			meta := filepath.ToSlash(filepath.Join(natsserver.JetStreamStoreDir, natsserver.DEFAULT_GLOBAL_ACCOUNT, "streams", l.Name, natsserver.JetStreamMetaFile))
+			if _, there := manifest[meta]; !there || b.lost[l.Name] {
+				continue // deleted while the bus was stopping
+			}
+			before, _ := b.page.Stream(l.Name)
+			l.Mark(before.Marks)
+			l.Removing = others // they may have asked for it at the last moment
+			page.Streams = append(page.Streams, l)
+		}
+		for _, l := range b.page.Streams { // what was found lost stays promised
+			if b.lost[l.Name] {
+				page.Streams = append(page.Streams, l)
+			}
+		}
+		slices.SortFunc(page.Streams, byName)
+		if _, err := b.keep.Refresh(b.s.opts.StoreDir); err != nil {
+			return fmt.Errorf("ledger: %w", err)
+		}
+		if err := errors.Join(b.led.Keep(b.keep), b.led.Stop(manifest), b.led.Write(page)); err != nil {
+			return fmt.Errorf("ledger: %w", err)
+		}
+		return nil
+	}
+}
