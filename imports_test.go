@@ -12,6 +12,7 @@ const module = "github.com/deltran/deltran-bus/"
 // The house: which room may import which, directly. Data flows down, never back up. monitor knows bootstrap for the
 // types of a plan that server's State holds.
 var may = map[string][]string{
+	"blocks":          {},
 	"config":          {},
 	"event":           {},
 	"ledger":          {},
@@ -25,6 +26,7 @@ var may = map[string][]string{
 
 // What must not reach a binary through a room, however far down: what embeds the bus stays light.
 var never = map[string][]string{
+	"blocks":  {"nats-server", "nats.go"}, // it reads what nats-server wrote, and judges it by itself
 	"server":  {"prometheus", "urfave", "jsm.go"},
 	"bustest": {"prometheus", "urfave", "jsm.go"},
 	"event":   {"nats-server", "toml", "prometheus", "urfave", "jsm.go"}, // services import it

@@ -1,0 +1,206 @@
+package blocks
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+)
+
+// Options of Scan; the zero value reads everything.
+type Options struct {
+	// Clean: nats-server was stopped, not killed, when it last had the store. Then its index says exactly which messages
+	// have to be there, and a torn end is damage.
+	Clean bool
+	From  uint32              // blocks with smaller numbers are left out
+	Visit func(*Record) error // called with every readable record, block after block; an error of its ends the scan
+	Pace  func(bytes int) error
+	Most  int // damages to keep; more are counted. 0 is 1,000
+}
+
+// Report is what Scan found.
+type Report struct {
+	Stream    string
+	Encrypted bool // messages and descriptions are; their damage is found by nats-server
+	Blocks    []Block
+	Messages  uint64 // not deleted, as nats-server has them before it enforces the stream's limits
+	Last      uint64 // the highest sequence that was ever used, as far as the blocks tell
+	Newest    int64  // unix nanoseconds, the latest time of any record
+	Damage    []Damage
+	More      int // damages beyond Options.Most
+	// Gaps are sequences that no record and no tombstone accounts for, from the first known message to the end; only looked
+	// for when the stop was not clean, and in all blocks. Limits make some: what they delete is in index.db alone, and
+	// only when that is written again.
+	Gaps      []Range
+	Leftovers []string // of interrupted work; nats-server removes them
+	Unknown   []string // files that nats-server does not make
+
+	present, deleted Set  // as the blocks tell
+	held             Set  // present, and not deleted as index.db tells
+	indexed          bool // index.db is what nats-server goes by
+}
+
+// Live reports whether the message is there and not deleted.
+func (r *Report) Live(seq uint64) bool {
+	if r.indexed {
+		return r.held.Has(seq)
+	}
+	return r.present.Has(seq) && !r.deleted.Has(seq)
+}
+
+type scan struct {
+	Options
+	*Report
+	dir   string
+	msgs  string // folder of the blocks, from dir
+	index *index
+	dues  []due
+	buf   buffers
+	seen  tally
+}
+
+// Scan reads the stream in this folder, which nobody may be writing to. The error is Visit's or Pace's, or says that
+// there is no such folder; everything that is wrong in it is in the report.
+//
+// The end of the last block may be Torn: a record that was being written when the machine or the process ended. What was
+// acknowledged under sync always is never in it; whether it was can only be known from outside, by the last sequence.
+func (r Reader) Scan(dir string, o Options) (*Report, error) {
+	if o.Most == 0 {
+		o.Most = 1000
+	}
+	s := &scan{Options: o, Report: &Report{Stream: filepath.Base(dir)}, dir: dir, msgs: msgsDir}
+	if _, err := os.ReadDir(dir); err != nil {
+		return s.Report, err
+	}
+	for _, step := range []func() error{s.description, s.messages, s.consumers, s.batches} {
+		if err := step(); err != nil {
+			var p paced
+			if errors.As(err, &p) {
+				err = p.error
+			}
+			return s.Report, err
+		}
+	}
+	return s.Report, nil
+}
+
+func (s *scan) found(d ...Damage) {
+	for _, d := range d {
+		if len(s.Damage) == s.Most {
+			s.More++
+			continue
+		}
+		s.Damage = append(s.Damage, d)
+	}
+}
+
+// messages looks at the blocks, and at the files beside them.
+func (s *scan) messages() error {
+	numbers, err := s.list()
+	if err != nil {
+		return err
+	}
+	if err := s.readIndex(); err != nil {
+		return err
+	}
+	if err := s.readTimers(); err != nil {
+		return err
+	}
+	var last uint64
+	for _, n := range numbers {
+		if n < s.From {
+			continue
+		}
+		b, damage, err := Reader{}.ReadBlock(s.dir, n, BlockOptions{After: last, Visit: s.record(n), Pace: s.Pace, buf: &s.buf})
+		if errors.Is(err, fs.ErrNotExist) {
+			damage, err = []Damage{{File: b.File(), What: Gone, Part: Messages, After: last}}, nil
+		}
+		if err != nil {
+			return err
+		}
+		s.Encrypted = s.Encrypted || b.Encrypted
+		s.Blocks = append(s.Blocks, b)
+		last = max(last, b.Last)
+		s.settle(b, damage)
+	}
+	s.judge(numbers)
+	return nil
+}
+
+// record takes in what one record says.
+func (s *scan) record(block uint32) func(*Record) error {
+	known, _ := s.index.of(block)
+	return func(r *Record) error {
+		s.Last = max(s.Last, r.Seq)
+		s.Newest = max(s.Newest, r.Time)
+		switch r.Kind {
+		case Tombstone:
+			s.deleted.Add(r.Seq)
+		case Erased:
+			s.deleted.Add(r.Seq)
+		case Message:
+			if s.present.Add(r.Seq) && known.holds(r.Seq) {
+				s.held.Add(r.Seq)
+				s.seen.add(r.Subject, 1)
+			}
+			s.meet(r)
+		}
+		if s.Visit == nil {
+			return nil
+		}
+		return s.Visit(r)
+	}
+}
+
+// list is the numbers of the blocks in order; what else is in the folder is noted.
+func (s *scan) list() (numbers []uint32, _ error) {
+	if staged, err := filepath.Glob(filepath.Join(s.dir, newMsgsDir, "*"+blockExt)); err == nil && len(staged) > 0 {
+		s.Leftovers = append(s.Leftovers, newMsgsDir) // a purge that nats-server completes: what is in msgs goes
+	}
+	entries, err := os.ReadDir(filepath.Join(s.dir, s.msgs))
+	if err != nil {
+		if d, ok := unreadable(s.msgs, Messages, err); ok {
+			s.found(d)
+		}
+		return nil, nil
+	}
+	keys := map[string]bool{}
+	for _, e := range entries {
+		name := e.Name()
+		n, isBlock := blockNumber(name)
+		switch {
+		case isBlock:
+			numbers = append(numbers, n)
+		case path.Ext(name) == keyExt:
+			keys[name] = true
+			if info, err := e.Info(); err == nil && info.Size() < 64 {
+				s.found(Damage{File: path.Join(s.msgs, name), What: Malformed, Part: Messages, Detail: "the key is cut short"})
+			}
+		case name == indexFile, name == ttlFile, name == schedFile:
+		case leftover(name):
+			s.Leftovers = append(s.Leftovers, path.Join(s.msgs, name))
+		default:
+			s.Unknown = append(s.Unknown, path.Join(s.msgs, name))
+		}
+	}
+	slices.Sort(numbers)
+	for _, n := range numbers {
+		key := fmt.Sprint(n) + keyExt
+		if s.Encrypted && !keys[key] {
+			s.found(Damage{File: path.Join(s.msgs, key), What: Gone, Part: Messages, Detail: "the key of an encrypted block"})
+		}
+	}
+	return numbers, nil
+}
+
+// leftover reports whether the name is one that nats-server gives to what it has not finished, or no longer writes.
+func leftover(name string) bool {
+	switch path.Ext(name) {
+	case ".tmp", ".new", ".idx", ".fss":
+		return true
+	}
+	return len(name) > 6 && name[:6] == "_test_"
+}
