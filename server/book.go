@@ -9,7 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/deltran/deltran-bus/ledger"
@@ -34,11 +34,11 @@ type book struct {
 	seen    map[string]sight
 	nc      *nats.Conn
 
-	mu    sync.Mutex
 	asked map[string]time.Time // streams of which somebody asked to remove messages, or to change the rules
 	going map[string]time.Time // streams that somebody asked to delete
+	msgs  chan *nats.Msg       // such requests
+	deaf  atomic.Bool          // some of them may not have been heard
 
-	wake       chan struct{}
 	quit, done chan struct{}
 	failing    bool
 	lost       map[string]bool // streams of which it was told that something is lost
@@ -56,16 +56,16 @@ func (s *Server) keepLedger(accepted bool) error {
 	b := &book{
 		s: s, led: s.ledger, page: s.page, folders: folders{}, seen: map[string]sight{}, lost: map[string]bool{},
 		asked: map[string]time.Time{}, going: map[string]time.Time{},
-		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+		msgs: make(chan *nats.Msg, 64<<10), quit: make(chan struct{}), done: make(chan struct{}),
 	}
-	nc, err := s.Connect(nats.Name("deltran-bus ledger"), nats.NoEcho())
+	nc, err := s.Connect(nats.Name("deltran-bus ledger"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) { b.deaf.Store(true) }))
 	if err != nil {
 		return fmt.Errorf("ledger: %w", err)
 	}
 	b.nc = nc
 	s.owned.Add(1)
 	for _, r := range removals {
-		if _, err := nc.Subscribe("$JS.API."+r, b.heard); err != nil {
+		if _, err := nc.ChanSubscribe("$JS.API."+r, b.msgs); err != nil {
 			nc.Close()
 			return fmt.Errorf("ledger: %w", err)
 		}
@@ -86,22 +86,32 @@ func (s *Server) keepLedger(accepted bool) error {
 	return nil
 }
 
-// heard notes what a client asks for, and has it written down before the client can know that it was done, or soon after.
-func (b *book) heard(m *nats.Msg) {
+// heard notes what a client asks for; news says that it was not asked a moment ago.
+func (b *book) heard(m *nats.Msg, now time.Time) (news bool) {
 	name := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
-	now := time.Now()
-	b.mu.Lock()
 	_, known := b.asked[name]
 	b.asked[name] = now
 	if strings.HasPrefix(m.Subject, "$JS.API.STREAM.DELETE.") {
 		_, known = b.going[name]
 		b.going[name] = now
 	}
-	b.mu.Unlock()
-	if !known {
+	return !known
+}
+
+// listen takes the requests that have come.
+func (b *book) listen(now time.Time) {
+	for {
 		select {
-		case b.wake <- struct{}{}:
+		case m := <-b.msgs:
+			b.heard(m, now)
+			continue
 		default:
+		}
+		break
+	}
+	if b.deaf.Swap(false) { // it may have been about any
+		for _, s := range b.page.Streams {
+			b.asked[s.Name], b.going[s.Name] = now, now
 		}
 	}
 }
@@ -116,11 +126,25 @@ func (b *book) run() {
 			b.s.log.Error("the ledger cannot be written; what is lost from now on may not be noticed at the next start", "error", err)
 		}
 		b.failing = err != nil
+		if !b.await(tick.C) {
+			return
+		}
+	}
+}
+
+// await returns when it is time for another page: at the next tick, or when somebody asks for something to be removed that
+// the page does not say; the client will not have heard for long that it was done, if at all. It is false at the end.
+func (b *book) await(tick <-chan time.Time) bool {
+	for {
 		select {
 		case <-b.quit:
-			return
-		case <-b.wake:
-		case <-tick.C:
+			return false
+		case <-tick:
+			return true
+		case m := <-b.msgs:
+			if b.heard(m, time.Now()) {
+				return true
+			}
 		}
 	}
 }
@@ -131,6 +155,7 @@ func (b *book) turn(now time.Time) error {
 	if n == nil || !n.Running() || !n.JetStreamEnabled() {
 		return nil
 	}
+	b.listen(now)
 	page, err := b.look(n, now)
 	if err != nil {
 		return err
@@ -139,6 +164,7 @@ func (b *book) turn(now time.Time) error {
 		if err := b.nc.FlushTimeout(bookFlush); err != nil {
 			return nil // NATS is being shut down, or has to
 		}
+		b.listen(now)
 		if page, err = b.look(n, now); err != nil {
 			return err
 		}
@@ -222,8 +248,6 @@ type sight struct {
 
 // requests are the streams of which removal was asked, not so long ago.
 func (b *book) requests(now time.Time) (asked, going map[string]bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	recent := func(m map[string]time.Time) map[string]bool {
 		maps.DeleteFunc(m, func(_ string, t time.Time) bool { return now.Sub(t) > askedFor })
 		out := map[string]bool{}

@@ -87,6 +87,9 @@ func (b *bus) storageRows(w io.Writer, st server.Storage) {
 	if weak := lessDurable(b.srv.Config().Streams); len(weak) > 0 {
 		row(w, "", "not so "+short(weak))
 	}
+	if v := server.VolumeOf(st.Dir); v.Doubt != "" {
+		row(w, "", "WARNING: the file system, "+v.Kind+", "+v.Doubt+"; "+v.WayOut)
+	}
 	free, err := server.FreeSpace(st.Dir)
 	if err != nil {
 		row(w, "", "limit "+humanize.IBytes(uint64(st.Limit)))

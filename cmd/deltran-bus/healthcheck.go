@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/deltran/deltran-bus/config"
 	"github.com/urfave/cli/v2"
 )
 
@@ -29,25 +30,11 @@ func healthcheck(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	host, port, err := net.SplitHostPort(cfg.Monitor.Listen)
-	if err != nil || port == "0" {
-		return misuse("the configuration's monitor.listen %q does not say where to ask; name it with --monitor", cfg.Monitor.Listen)
-	}
-	addr := net.JoinHostPort(reachable(host), port)
 	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", nil)
+	resp, body, err := askMonitor(ctx, cfg, "/readyz")
 	if err != nil {
 		return err
-	}
-	resp, err := (&http.Client{Transport: &http.Transport{}}).Do(req) // past any proxy
-	if err != nil {
-		return fmt.Errorf("nobody answers at %s: the bus is not running, or monitors elsewhere", addr)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		return fmt.Errorf("%s: %w", addr, err)
 	}
 	if c.Bool("json") {
 		fmt.Fprintf(c.App.Writer, "%s\n", strings.TrimSpace(string(body)))
@@ -59,6 +46,29 @@ func healthcheck(c *cli.Context) error {
 		fmt.Fprintln(c.App.Writer, "ready")
 	}
 	return nil
+}
+
+// askMonitor gets a page of the monitor of a bus that runs on this machine.
+func askMonitor(ctx context.Context, cfg *config.Config, path string) (*http.Response, []byte, error) {
+	host, port, err := net.SplitHostPort(cfg.Monitor.Listen)
+	if err != nil || port == "0" {
+		return nil, nil, misuse("the configuration's monitor.listen %q does not say where to ask; name it with --monitor", cfg.Monitor.Listen)
+	}
+	addr := net.JoinHostPort(reachable(host), port)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+path, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	resp, err := (&http.Client{Transport: &http.Transport{}}).Do(req) // past any proxy
+	if err != nil {
+		return nil, nil, fmt.Errorf("nobody answers at %s: the bus is not running, or monitors elsewhere", addr)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", addr, err)
+	}
+	return resp, body, nil
 }
 
 // notReady words what /readyz answered.

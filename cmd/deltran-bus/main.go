@@ -104,7 +104,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 DELTRAN_BUS_STORE_DIR for --store-dir. A flag wins over the environment, the environment over the file, the
 file over what is built in.
 
-Exit codes: 0 ok, 1 failed, 3 differences found (plan, apply), 64 wrong usage, 78 wrong configuration.`,
+Exit codes: 0 ok, 1 failed, 3 differences or problems found (plan, apply, doctor), 64 wrong usage, 78 wrong configuration.`,
 		Version: version(),
 		Reader:  stdin, Writer: stdout, ErrWriter: stderr,
 		ExitErrHandler: func(*cli.Context, error) {},
@@ -117,6 +117,7 @@ Exit codes: 0 ok, 1 failed, 3 differences found (plan, apply), 64 wrong usage, 7
 			{Name: "plan", Usage: "show what differs between the declaration and what is there", Flags: planFlags(), Action: withRemote(plan)},
 			{Name: "apply", Usage: "make what is there match the declaration", Flags: applyFlags(), Action: withRemote(apply)},
 			{Name: "status", Usage: "show streams and consumers: what is in them and who lags", Flags: statusFlags(), Action: withRemote(status)},
+			{Name: "doctor", Usage: "look for what is wrong, and say how to mend it", Flags: doctorFlags(), Action: doctor},
 			{Name: "healthcheck", Usage: "exit 0 when the bus is ready", Flags: healthFlags(), Action: healthcheck},
 			{Name: "accept-loss", Usage: "let the bus go on without what a stream has lost", ArgsUsage: "STREAM…", Flags: acceptFlags(), Action: acceptLoss},
 			{Name: "version", Usage: "print the versions", Flags: []cli.Flag{jsonFlag}, Action: printVersion},

@@ -34,6 +34,9 @@ func (n notifier) waiting(until <-chan struct{}, srv *server.Server, log *slog.L
 		case <-until:
 			return
 		case <-tick.C:
+			if srv.State().Phase == server.Holding { // it has said why, and waits for a person
+				continue
+			}
 			log.Info("not ready yet", "phase", srv.State().Phase, "for", time.Since(begun).Round(time.Second))
 		}
 	}
