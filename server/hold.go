@@ -77,7 +77,7 @@ func (s *Server) before() (found []ledger.Finding) {
 		found = append(found, f)
 	}
 	bus := s.Config().Bus
-	return append(found, ledger.Judge(s.page, now, ledger.Jumps{Back: bus.MaxClockBack, Ahead: bus.MaxClockAhead, Trusted: clockSynchronised()})...)
+	return append(found, ledger.Judge(s.page, now, ledger.Jumps{Back: bus.MaxClockBack, Ahead: bus.MaxClockAhead, Trusted: s.synchronised()})...)
 }
 
 // after compares what NATS has recovered with what the ledger promises, and with the folders that were there.

@@ -146,3 +146,8 @@ func until(t testing.TB, what string, ok func() bool) {
 		time.Sleep(time.Millisecond)
 	}
 }
+
+func tryStart(t testing.TB, dir string) (*server.Server, error) {
+	t.Helper()
+	return server.Start(context.Background(), at(t, dir), logTo(t))
+}

@@ -27,14 +27,11 @@ func (s *Server) recover(ctx context.Context, nats *natsserver.Server) (accepted
 		held := s.judge(word, s.before())
 		if len(held) == 0 {
 			if nats == nil {
-				if nats, err = natsserver.NewServer(s.opts); err != nil {
-					return false, fmt.Errorf("nats-server: %w", s.sink.redacted(err))
+				if nats, err = s.newNATS(); err != nil {
+					return false, err
 				}
 			}
-			before, err := inspect(s.opts.StoreDir)
-			if err == nil {
-				err = s.beginWriting()
-			}
+			before, err := s.prepare()
 			if err != nil {
 				return false, fmt.Errorf("store %s: %w", s.opts.StoreDir, err)
 			}
@@ -55,6 +52,33 @@ func (s *Server) recover(ctx context.Context, nats *natsserver.Server) (accepted
 			return false, err
 		}
 	}
+}
+
+// newNATS makes a nats-server, with options of its own: it changes them.
+func (s *Server) newNATS() (*natsserver.Server, error) {
+	if err := s.options(); err != nil {
+		return nil, err
+	}
+	nats, err := natsserver.NewServer(s.opts)
+	if err != nil {
+		return nil, fmt.Errorf("nats-server: %w", s.sink.redacted(err))
+	}
+	return nats, nil
+}
+
+// prepare makes the store ready to be opened. The streams that hold messages come back, with their folders.
+func (s *Server) prepare() (streams map[string]string, err error) {
+	cleared, err := clearHalfMade(s.opts.StoreDir, s.page)
+	for _, path := range cleared {
+		s.log.Warn("took away what a crash left of a stream that was being made or deleted", "path", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if streams, err = inspect(s.opts.StoreDir); err != nil {
+		return nil, err
+	}
+	return streams, s.beginWriting()
 }
 
 // stopNATS ends it before anybody was let in.

@@ -20,27 +20,30 @@ import (
 
 // Server is the bus without its HTTP side. Make one with New or Start.
 type Server struct {
-	log  *slog.Logger
-	sink *logger
-	own  identity
+	log          *slog.Logger
+	sink         *logger
+	own          identity
+	patient      bool        // a loss is waited about
+	synchronised func() bool // whether somebody keeps the machine's clock right
 
-	life       sync.Mutex // one of Open, Listen, Reload, Close at a time
-	cfg        atomic.Pointer[config.Config]
-	nats       atomic.Pointer[natsserver.Server]
-	opts       *natsserver.Options
-	lock       *flock.Flock
-	taken      time.Time // when
+	life  sync.Mutex // one of Open, Listen, Reload, Close at a time
+	cfg   atomic.Pointer[config.Config]
+	nats  atomic.Pointer[natsserver.Server]
+	opts  *natsserver.Options
+	lock  *flock.Flock
+	taken time.Time // when
+
 	ledger     *ledger.Book
-	page       ledger.Page  // the ledger's last, as it was found; without streams where there was none
-	patient    bool         // a loss is waited about
-	wasClean   bool         // the store was stopped in order before it was opened
+	page       ledger.Page  // its last, as it was found; without streams where there was none
 	unreadable bool         // there is a ledger, and it cannot be read
-	owned      atomic.Int32 // connections of the bus itself that stay
+	wasClean   bool         // the store was stopped in order before it was opened
 	book       *book        // nil until the layout stands, and where no ledger is kept
-	stateMu    sync.Mutex
-	state      atomic.Pointer[State]
-	closing    sync.Once
-	done       chan struct{}
+	owned      atomic.Int32 // connections of the bus itself that stay
+
+	stateMu sync.Mutex
+	state   atomic.Pointer[State]
+	closing sync.Once
+	done    chan struct{}
 }
 
 // Option changes what a Server does.
@@ -52,7 +55,7 @@ func Patient(s *Server) { s.patient = true }
 
 // New returns a server that holds nothing yet. State answers from now on, so that a probe can see every phase.
 func New(cfg *config.Config, log *slog.Logger, opts ...Option) *Server {
-	s := &Server{log: log, done: make(chan struct{})}
+	s := &Server{log: log, done: make(chan struct{}), synchronised: clockSynchronised}
 	for _, o := range opts {
 		o(s)
 	}
@@ -123,12 +126,9 @@ func (s *Server) Open(ctx context.Context) (err error) {
 			s.close(context.WithoutCancel(ctx))
 		}
 	}()
-	if err := s.options(); err != nil {
-		return err
-	}
-	nats, err := natsserver.NewServer(s.opts)
+	nats, err := s.newNATS()
 	if err != nil {
-		return fmt.Errorf("nats-server: %w", s.sink.redacted(err))
+		return err
 	}
 	if err := probePorts(s.Config().Listeners(s.opts)); err != nil {
 		return err
@@ -149,7 +149,7 @@ func (s *Server) Open(ctx context.Context) (err error) {
 	if err := s.keepLedger(accepted); err != nil {
 		return err
 	}
-	go s.watch(nats)
+	go s.watch(s.NATS()) // not the one that the bus may have held with
 	return nil
 }
 

@@ -26,6 +26,7 @@ import (
 )
 
 var fileCommands = map[string]func(*script, []string){
+	"ledger":       (*script).ledgerID,
 	"snapshot":     (*script).snapshot,
 	"unchanged":    (*script).unchanged,
 	"hold":         (*script).hold,
@@ -63,6 +64,13 @@ func tree(dir string) string {
 		fmt.Fprintf(&b, "%v\n", err)
 	}
 	return b.String()
+}
+
+// ledgerID makes $LEDGER the ID of the ledger's last page.
+func (s *script) ledgerID([]string) {
+	_, page, _, err := ledger.Open(s.MkAbs("deltran-data"))
+	s.Check(err)
+	s.Setenv("LEDGER", page.ID())
 }
 
 func (s *script) snapshot(args []string) {

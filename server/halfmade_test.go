@@ -1,0 +1,42 @@
+package server_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// A crash while a stream was being made left a folder on which the bus never started again.
+func TestHalfMadeStream(t *testing.T) {
+	t.Parallel()
+	dir := filled(t)
+	make := func(path, body string) {
+		t.Helper()
+		path = filepath.Join(dir, "jetstream", path)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(body), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	make("$G/streams/NOTHING/msgs/1.blk", "")
+	make("$G/streams/NOSUM/meta.inf", "{}")
+	make("$G/streams/NOINF/meta.sum", "0123456789abcdef")
+	make("_test_123456", "")
+	s := start(t, at(t, dir))
+	for stream, want := range map[string]uint64{"AUDIT": 20, "RISK": 10} {
+		if n := messages(t, js(t, s), stream); n != want {
+			t.Errorf("%s: %d messages", stream, n)
+		}
+	}
+	stop(t, s)
+	make("$G/streams/FULL/msgs/1.blk", "messages of a stream that lost its description")
+	before := tree(t, streamDir(dir, "FULL"))
+	defer func() {
+		if after := tree(t, streamDir(dir, "FULL")); after != before {
+			t.Errorf("changed:\n%s", after)
+		}
+	}()
+	if _, err := tryStart(t, dir); err == nil {
+		t.Error("messages without a description, and it starts")
+	}
+}
