@@ -77,6 +77,9 @@ func TestOneDamagedFile(t *testing.T) {
 		}
 	}
 	for i := range whole {
+		if i > 160 && i%7 > 0 { // behind the head one byte is like another
+			continue
+		}
 		flipped := append([]byte{}, whole...)
 		flipped[i] ^= 1 << (i % 8)
 		try(fmt.Sprintf("a bit of byte %d", i), flipped)

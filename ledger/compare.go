@@ -62,7 +62,7 @@ func (s Stream) less(is Stream, now time.Time) (out []Finding) {
 			out = append(out, f)
 		}
 	}
-	if is.Deleted > s.Deleted && is.Last >= s.Last {
+	if is.Deleted > s.Deleted+s.mayHaveExpired(is, now) && is.Last >= s.Last {
 		f := Finding{Kind: Middle, Stream: s.Name, From: is.First, To: is.Last, Lost: is.Deleted - s.Deleted}
 		f.What = fmt.Sprintf("%d of the %s are gone, and nobody deleted them", f.Lost, span(f.From, f.To))
 		out = append(out, f)
@@ -70,28 +70,50 @@ func (s Stream) less(is Stream, now time.Time) (out []Finding) {
 	return out
 }
 
-// tooYoung is the first of the messages gone from the front that had not reached max_age, as far as is known; 0 if they
-// all had.
-func (s Stream) tooYoung(is Stream, now time.Time) uint64 {
+// expired reports whether a message may have reached max_age, as far as is known.
+func (s Stream) expired(seq uint64, is Stream, now time.Time) bool {
 	age := s.MaxAge
 	if is.MaxAge > 0 && is.MaxAge < age {
 		age = is.MaxAge
 	}
-	expired := func(seq uint64) bool { return age > 0 && !s.notBefore(seq).After(now.Add(-age)) }
+	return age > 0 && !s.notBefore(seq).After(now.Add(-age))
+}
+
+// tooYoung is the first of the messages gone from the front that had not reached max_age, as far as is known; 0 if they
+// all had.
+func (s Stream) tooYoung(is Stream, now time.Time) uint64 {
 	last := min(is.First-1, s.Last)
-	if last < s.First || expired(last) {
+	if last < s.First || s.expired(last, is, now) {
 		return 0
 	}
+	return s.firstYoung(last, is, now)
+}
+
+// firstYoung is the first sequence, up to last, that is known not to have reached max_age; last+1 if there is none.
+func (s Stream) firstYoung(last uint64, is Stream, now time.Time) uint64 {
 	known := []uint64{s.First}
 	for _, m := range s.Marks {
 		known = append(known, m.Seq)
 	}
 	for _, seq := range append(known, last) {
-		if seq <= last && !expired(seq) {
+		if seq <= last && !s.expired(seq, is, now) {
 			return seq
 		}
 	}
-	return last
+	return last + 1
+}
+
+// mayHaveExpired is how many messages that still count may have been removed at the front: killed while it expires them,
+// nats-server finds them deleted and goes on beginning with the first.
+func (s Stream) mayHaveExpired(is Stream, now time.Time) uint64 {
+	if s.MaxAge <= 0 {
+		return 0
+	}
+	young := s.firstYoung(s.Last, is, now)
+	if young > s.Last {
+		young = is.Last + 1 // what came later is not known
+	}
+	return max(young, is.First) - is.First
 }
 
 // Jumps are how far the clock may be off before it is not believed.

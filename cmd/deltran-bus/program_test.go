@@ -25,15 +25,16 @@ import (
 const patience = 8 * time.Second
 
 var programCommands = map[string]func(*script, []string){
-	"exits":   (*script).exits,
-	"refused": (*script).refused,
-	"launch":  (*script).launch,
-	"ready":   func(s *script, _ []string) { s.ready() },
-	"start":   func(s *script, args []string) { s.launch(args); s.ready() },
-	"logged":  (*script).logged,
-	"signal":  (*script).signal,
-	"ended":   (*script).ended,
-	"halt":    func(s *script, _ []string) { s.signal([]string{"TERM"}); s.ended([]string{"0"}) },
+	"exits":     (*script).exits,
+	"refused":   (*script).refused,
+	"launch":    (*script).launch,
+	"ready":     func(s *script, _ []string) { s.ready() },
+	"start":     func(s *script, args []string) { s.launch(args); s.ready() },
+	"logged":    (*script).logged,
+	"monitored": (*script).monitored,
+	"signal":    (*script).signal,
+	"ended":     (*script).ended,
+	"halt":      func(s *script, _ []string) { s.signal([]string{"TERM"}); s.ended([]string{"0"}) },
 }
 
 // program is deltran-bus with the words of a script: environment, arguments, standard input.
@@ -212,6 +213,17 @@ func (s *script) logged(args []string) {
 	s.bus.seen = s.await(regexp.MustCompile("(?m)"+args[0]), s.bus.seen)
 	s.show()
 }
+
+// monitored waits until a bus that is not ready says where it monitors.
+func (s *script) monitored([]string) {
+	s.await(monitorAt, 0)
+	text, _ := s.bus.stderr.read()
+	at := monitorAt.FindStringSubmatch(text)[1]
+	s.Setenv("MONITOR", "http://"+at)
+	s.Setenv("MONITOR_ADDR", at)
+}
+
+var monitorAt = regexp.MustCompile(`monitor=http://(\S+)`)
 
 func (s *script) signal(args []string) {
 	s.want(args, 1, "signal NAME")

@@ -141,7 +141,7 @@ func (b *bus) open(cfg *config.Config) (err error) {
 		b.log.Warn("an acknowledgement does not mean on the disk for some streams", "streams", strings.Join(weak, ", "))
 	}
 	waited := make(chan struct{})
-	go b.systemd.waiting(waited, b.srv, b.log)
+	go b.systemd.waiting(waited, b.srv, b.addresses().Monitor, b.log)
 	err = b.srv.Open(ctx)
 	if err == nil {
 		err = b.srv.Listen()

@@ -24,8 +24,10 @@ func (n notifier) stopping() { n.say(daemon.SdNotifyStopping) }
 
 // waiting tells the people and systemd every two seconds what a start is waiting for, until it is closed: reading a
 // big store takes its time, and must not be taken for hanging.
-func (n notifier) waiting(until <-chan struct{}, srv *server.Server, log *slog.Logger) {
+// While the bus holds, which may last until somebody comes in the morning, they are told once where to look.
+func (n notifier) waiting(until <-chan struct{}, srv *server.Server, monitor string, log *slog.Logger) {
 	const every = 2 * time.Second
+	told := false
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -34,7 +36,11 @@ func (n notifier) waiting(until <-chan struct{}, srv *server.Server, log *slog.L
 		case <-until:
 			return
 		case <-tick.C:
-			if srv.State().Phase == server.Holding { // it has said why, and waits for a person
+			if srv.State().Phase == server.Holding {
+				if !told {
+					log.Warn("waiting for a decision; deltran-bus doctor and /readyz say about what", "monitor", monitor)
+				}
+				told = true
 				continue
 			}
 			log.Info("not ready yet", "phase", srv.State().Phase, "for", time.Since(begun).Round(time.Second))
