@@ -1,8 +1,11 @@
-// Package event is what travels on the bus: the envelope that every event has, and the subjects that it goes to.
+// Package event is what travels on the bus: the envelope that every event has, the subjects that it goes to, and a
+// Publisher that stores events durably, many of them with one sync of the disk.
 //
 //	e, err := event.New("transaction.created", "token-engine", Transaction{ID: id, Amount: "1000.00", Currency: "USD"})
 //	e.Metadata.CorrelationID = payment
-//	payload, err := e.Encode()
+//
+//	publisher, err := event.NewPublisher(nc)
+//	ack, err := publisher.Publish(ctx, "events.transactions.created", e) // on the disk if err is nil
 //
 //	e, err := event.Decode(msg.Data()) // in a consumer
 //

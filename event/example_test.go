@@ -1,10 +1,52 @@
 package event_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
+	"github.com/deltran/deltran-bus/bustest"
 	"github.com/deltran/deltran-bus/event"
 )
+
+func ExamplePublisher() {
+	bus, err := bustest.Start()
+	if err != nil {
+		panic(err)
+	}
+	defer bus.Close()
+	ctx := context.Background()
+
+	publisher, err := event.NewPublisher(bus.Conn()) // or any *nats.Conn
+	if err != nil {
+		panic(err)
+	}
+	e, err := event.New("transaction.created", "token-engine", map[string]string{"amount": "1000.00", "currency": "USD"})
+	if err != nil {
+		panic(err)
+	}
+	for range 2 { // trying again is safe
+		ack, err := publisher.Publish(ctx, "events.transactions.created", e)
+		fmt.Println(ack.Stream, ack.Sequence, ack.Duplicate, err)
+	}
+
+	// Without waiting for each: what is under way at the same time shares the syncs of the disk.
+	future, err := publisher.PublishAsync(ctx, "events.audit.login", e)
+	if err != nil {
+		panic(err)
+	}
+	ack, err := future.Ack()
+	fmt.Println(ack.Stream, ack.Sequence, ack.Duplicate, err)
+
+	err = publisher.Close(ctx) // when all of them have their results
+	_, closed := publisher.Publish(ctx, "events.audit.login", e)
+	fmt.Println(err, errors.Is(closed, event.ErrClosed))
+	// Output:
+	// TRANSACTIONS 1 false <nil>
+	// TRANSACTIONS 1 true <nil>
+	// AUDIT 1 false <nil>
+	// <nil> true
+}
 
 func ExampleDecode() {
 	e, err := event.Decode([]byte(`{

@@ -1,0 +1,209 @@
+package event_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/deltran/deltran-bus/bustest"
+	"github.com/deltran/deltran-bus/event"
+	"github.com/nats-io/nats.go"
+)
+
+func TestCloseDrains(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Run(t)
+	p := publisher(t, bus.Conn())
+	var futures []*event.Future
+	for n := range 1000 {
+		f, err := p.PublishAsync(t.Context(), created, numbered(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		futures = append(futures, f)
+	}
+	for range 2 {
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, f := range futures {
+		select {
+		case <-f.Done():
+			if _, err := f.Ack(); err != nil {
+				t.Error(err)
+			}
+		default:
+			t.Fatal("no result")
+		}
+	}
+	if _, err := p.Publish(t.Context(), created, numbered(0)); !errors.Is(err, event.ErrClosed) {
+		t.Error(err)
+	}
+	if _, err := p.PublishAsync(t.Context(), created, numbered(0)); !errors.Is(err, event.ErrClosed) {
+		t.Error(err)
+	}
+	if n := len(bus.Events("TRANSACTIONS")); n != 1000 {
+		t.Error(n)
+	}
+}
+
+// What Close does not wait for has a result all the same, and it says whether the event was sent.
+func TestCloseGivesUp(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Run(t, bustest.WithTCP())
+	way := newProxy(t, bus.URL())
+	nc, err := nats.Connect(way.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	p := publisher(t, nc)
+	way.silence()
+	sent, err := p.PublishAsync(t.Context(), created, numbered(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	way.stop()
+	select {
+	case <-p.Broken():
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody noticed")
+	}
+	unsent, err := p.PublishAsync(t.Context(), created, numbered(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.Close(ctx); !errors.Is(err, context.Canceled) || err.Error() != "publisher: closed with 2 events without a result: context canceled" {
+		t.Error(err)
+	}
+	for f, uncertain := range map[*event.Future]bool{sent: true, unsent: false} {
+		if _, err := f.Ack(); !errors.Is(err, event.ErrClosed) || errors.Is(err, event.ErrUncertain) != uncertain {
+			t.Error(err)
+		}
+	}
+}
+
+// Beyond what may wait, publishing waits.
+func TestMaxPending(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Run(t, bustest.WithTCP())
+	way := newProxy(t, bus.URL())
+	nc, err := nats.Connect(way.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	p := publisher(t, nc, event.MaxPending(5000)) // with 1 KB and some 200 bytes for each: four
+	way.silence()
+	var futures []*event.Future
+	for n := range 4 {
+		f, err := p.PublishAsync(t.Context(), created, numbered(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		futures = append(futures, f)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := p.PublishAsync(ctx, created, numbered(5)); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, event.ErrUncertain) {
+		t.Error(err)
+	}
+	way.cut()
+	for n := range 100 { // as answers come
+		f, err := p.PublishAsync(t.Context(), created, numbered(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		futures = append(futures, f)
+	}
+	for _, f := range futures {
+		if _, err := f.Ack(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A domain of which two streams have a part: batches that would go to both are not stored, and soon none are made.
+func TestTwoStreamsShareADomain(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Run(t, bustest.WithTOML(`
+[bus]
+default_streams = false
+[[streams]]
+name = "BOOKED"
+subjects = ["events.payments.booked"]
+allow_atomic = true
+[[streams]]
+name = "REST"
+subjects = ["events.payments.created", "events.payments.*.>"]
+allow_atomic = true
+`))
+	p := publisher(t, bus.Conn())
+	for round := range 3 {
+		var futures []*event.Future
+		for n := range 200 {
+			f, err := p.PublishAsync(t.Context(), "events.payments."+[]string{"booked", "created"}[n%2], numbered(n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			futures = append(futures, f)
+		}
+		for n, f := range futures {
+			want := event.Ack{Stream: []string{"BOOKED", "REST"}[n%2], Sequence: uint64(100*round + n/2 + 1)}
+			if ack, err := f.Ack(); ack != want || err != nil {
+				t.Fatal(n, ack, err)
+			}
+		}
+	}
+	if n := event.Lanes(p); n != 2 {
+		t.Errorf("%d lanes, not one for each subject", n)
+	}
+	for _, s := range []string{"BOOKED", "REST"} {
+		batched := 0
+		for i, m := range bus.Events(s) {
+			if e, err := event.Decode(m.Data); err != nil || string(e.Data) != fmt.Sprintf(`{"n":%d}`, i%100*2+map[string]int{"REST": 1}[s]) {
+				t.Fatal(m, err)
+			}
+			if m.Header.Get("Nats-Batch-Id") != "" {
+				batched++
+			}
+		}
+		if batched == 0 {
+			t.Errorf("%s: no batches", s)
+		}
+	}
+}
+
+// A server that takes only small batches, or few at a time.
+func TestBatchLimits(t *testing.T) {
+	t.Parallel()
+	for name, limits := range map[string]string{"small": "max_msgs = 10", "few": "max_inflight_per_stream = 1", "none": "max_inflight_total = 1"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bus := bustest.Run(t, bustest.WithTOML(takesBatches+"[nats.jetstream.limits.batch]\n"+limits))
+			for range 3 {
+				p := publisher(t, bus.Conn())
+				var futures []*event.Future
+				for n := range 1000 {
+					f, err := p.PublishAsync(t.Context(), created, numbered(n))
+					if err != nil {
+						t.Fatal(err)
+					}
+					futures = append(futures, f)
+				}
+				defer func() {
+					for _, f := range futures {
+						if _, err := f.Ack(); err != nil {
+							t.Error(err)
+						}
+					}
+				}()
+			}
+		})
+	}
+}

@@ -1,0 +1,297 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/semaphore"
+)
+
+var (
+	// ErrClosed is returned for what is published after Close, and for what Close did not wait for.
+	ErrClosed = errors.New("the publisher is closed")
+
+	// ErrUncertain is returned when an event was sent and it is not known whether it is stored: the context ended, or no
+	// answer came for too long. To publish the same event again is safe within the stream's duplicate_window.
+	ErrUncertain = errors.New("it is not known whether the event is stored")
+)
+
+// Ack says that an event is stored. With sync_interval = "always", the bus's default, it is on the disk.
+type Ack struct {
+	Stream    string
+	Sequence  uint64 // in the stream, from 1
+	Duplicate bool   // the stream had an event of this id already, at Sequence; nothing was stored again
+}
+
+// Publisher stores events in JetStream. It is safe for use by several goroutines, and fastest with many: the more of
+// them wait, the more events share one sync of the disk.
+//
+//   - Group commit: where enough events wait for a stream, they go to it as an atomic batch, which costs a few syncs and
+//     not one for each; where few wait they go one by one. What is faster is measured all the time. A stream without
+//     allow_atomic takes them one by one.
+//   - Each event has its own result. In a batch that the stream refuses, because of one duplicate for instance, each
+//     event is then published on its own.
+//   - Once: Nats-Msg-Id is the event's id. What had no answer when a connection broke is sent again, and stored once.
+//   - Order: events of one domain are stored in the order in which Publish and PublishAsync were called, over broken
+//     connections too. Where several streams share a domain, that holds for the events of one subject.
+//   - Memory is bounded by MaxPending; beyond it publishing waits.
+type Publisher struct {
+	from  *nats.Conn // whose options are used
+	room  *semaphore.Weighted
+	bytes int64
+	retry time.Duration
+	quiet time.Duration // without an answer, before somebody looks why
+	worth func(*pace, time.Time) int
+
+	stop context.CancelFunc
+	gone chan struct{} // closed when nobody connects any more
+
+	mu      sync.Mutex
+	link    *link // nil while there is no connection
+	why     error // there is none
+	lanes   map[string]*lane
+	split   map[string]bool // domains with a lane for each subject
+	largest int             // messages of a batch
+	waiting int             // events without a result
+	closed  bool
+	idle    chan struct{} // closed when waiting comes to 0 after Close
+}
+
+// An Option changes what a Publisher starts from.
+type Option func(*Publisher)
+
+// MaxPending is how many bytes of events may wait for their results, with 1 KB for each in addition to its JSON; beyond
+// it publishing waits for room. Default: 64 MB.
+func MaxPending(bytes int) Option { return func(p *Publisher) { p.bytes = int64(max(bytes, 1)) } }
+
+// RetryFor is how long after it was sent first an event may be sent again, when a connection broke before its answer.
+// It has to be shorter than the streams' duplicate_window, beyond which it could be stored twice. Default: 90 s.
+func RetryFor(d time.Duration) Option { return func(p *Publisher) { p.retry = d } }
+
+// NewPublisher returns a publisher with a connection of its own, made with the options of nc: acks do not queue behind
+// what nc receives, and a connection that breaks is known to have broken. It does not use nc itself. Close it.
+func NewPublisher(nc *nats.Conn, opts ...Option) (*Publisher, error) {
+	ctx, stop := context.WithCancel(context.Background())
+	p := &Publisher{
+		from: nc, bytes: 64 << 20, retry: 90 * time.Second, quiet: 10 * time.Second, worth: (*pace).worth,
+		stop: stop, gone: make(chan struct{}), idle: make(chan struct{}),
+		lanes: map[string]*lane{}, split: map[string]bool{}, largest: largest,
+	}
+	for _, o := range opts {
+		o(p)
+	}
+	p.room = semaphore.NewWeighted(p.bytes)
+	broken, err := p.connect()
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("publisher: %w", err)
+	}
+	go p.stayConnected(ctx, broken)
+	return p, nil
+}
+
+// Publish stores an event and returns its place. While there is no connection it waits for one; when ctx ends it stops
+// waiting, and the error says by ErrUncertain whether the event was sent. An event that is not valid is an *InvalidError;
+// what the stream refuses is JetStream's own error, such as jetstream.ErrNoStreamResponse or a *jetstream.APIError.
+func (p *Publisher) Publish(ctx context.Context, subject string, e Event) (Ack, error) {
+	for try := 0; ; try++ {
+		it, err := p.submit(ctx, subject, &e)
+		if err != nil {
+			return Ack{}, fmt.Errorf("publish %s: %w", subject, err)
+		}
+		select {
+		case <-it.done:
+		case <-ctx.Done():
+			p.leave(it, ctx.Err())
+		}
+		ack, err := it.Ack()
+		if try == 2 || !errors.Is(err, jetstream.ErrNoStreamResponse) {
+			return ack, err
+		}
+		select { // in a cluster a stream is without a leader for moments
+		case <-time.After(jetstream.DefaultPubRetryWait):
+		case <-ctx.Done():
+			return ack, err
+		}
+	}
+}
+
+// PublishAsync is Publish without waiting for the result: only for room, if MaxPending is reached. When ctx ends later
+// the event is still stored.
+func (p *Publisher) PublishAsync(ctx context.Context, subject string, e Event) (*Future, error) {
+	it, err := p.submit(ctx, subject, &e)
+	if err != nil {
+		return nil, fmt.Errorf("publish %s: %w", subject, err)
+	}
+	return &it.Future, nil
+}
+
+// Future is the result that an event will have.
+type Future struct {
+	done    chan struct{}
+	subject string
+	ack     Ack
+	err     error
+}
+
+// Done is closed when the result is there.
+func (f *Future) Done() <-chan struct{} { return f.done }
+
+// Ack waits for the result, which is that of Publish.
+func (f *Future) Ack() (Ack, error) {
+	<-f.done
+	if f.err != nil {
+		return Ack{}, fmt.Errorf("publish %s: %w", f.subject, f.err)
+	}
+	return f.ack, nil
+}
+
+// Close takes no more events, waits until those that it has are stored or ctx ends, and disconnects. What has no result
+// by then gets ErrClosed, and ErrUncertain if it was sent; the error says how many those are. More than once is fine.
+func (p *Publisher) Close(ctx context.Context) error {
+	p.mu.Lock()
+	if !p.closed {
+		p.closed = true
+		if p.waiting == 0 {
+			close(p.idle)
+		}
+	}
+	p.mu.Unlock()
+	select {
+	case <-p.idle:
+	case <-ctx.Done():
+	}
+	p.stop()
+	<-p.gone
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.link != nil {
+		p.drop(p.link, nats.ErrConnectionClosed)
+	}
+	left := p.waiting
+	for _, l := range p.lanes {
+		l.flush(ErrClosed)
+	}
+	if left > 0 {
+		return fmt.Errorf("publisher: closed with %d events without a result: %w", left, context.Cause(ctx))
+	}
+	return nil
+}
+
+// item is an event on its way.
+type item struct {
+	Future
+	lane   *lane
+	id     string
+	data   []byte
+	weight int64
+	order  uint64    // in its lane
+	first  time.Time // when it was sent first; zero: never
+	sent   time.Time // when it was sent over this connection
+	alone  bool      // it cannot be part of a batch
+	tries  int       // without a stream that answered
+}
+
+// submit hands an event to its lane.
+func (p *Publisher) submit(ctx context.Context, subject string, e *Event) (*item, error) {
+	if err := publishable(subject); err != nil {
+		return nil, err
+	}
+	data, err := e.Encode()
+	if err != nil {
+		return nil, err
+	}
+	it := &item{Future: Future{done: make(chan struct{}), subject: subject}, id: e.ID, data: data}
+	it.weight = min(int64(len(data))+1024, p.bytes)
+	if err := p.room.Acquire(ctx, it.weight); err != nil {
+		return nil, fmt.Errorf("%d bytes of events wait already: %w", p.bytes, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		p.room.Release(it.weight)
+		return nil, ErrClosed
+	}
+	p.waiting++
+	p.laneOf(subject).push(it)
+	return it, nil
+}
+
+// leave gives up waiting for an event. One that was not sent is taken back.
+func (p *Publisher) leave(it *item, why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !it.first.IsZero() {
+		it.settle(Ack{}, it.uncertain(why))
+		return
+	}
+	if p.link == nil {
+		why = fmt.Errorf("not sent: %w; %w", why, p.why)
+	}
+	if it.lane.remove(it) {
+		p.finish(it, Ack{}, why)
+	}
+}
+
+func (it *item) msg(reply string) *nats.Msg {
+	return &nats.Msg{Subject: it.subject, Reply: reply, Data: it.data, Header: nats.Header{jetstream.MsgIDHeader: {it.id}}}
+}
+
+func (it *item) sentAt(now time.Time) {
+	if it.sent = now; it.first.IsZero() {
+		it.first = now
+	}
+}
+
+// uncertain is err, and that the event may be stored if it was sent.
+func (it *item) uncertain(err error) error {
+	if it.first.IsZero() {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUncertain, err)
+}
+
+// settle gives an event its result, the first one that there is.
+func (it *item) settle(ack Ack, err error) {
+	if !it.settled() {
+		it.ack, it.err = ack, err
+		close(it.done)
+	}
+}
+
+// settled reports whether whoever published it has a result, or has left.
+func (it *item) settled() bool {
+	select {
+	case <-it.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// finish settles an event that nobody has to do with any more.
+func (p *Publisher) finish(it *item, ack Ack, err error) {
+	it.settle(ack, err)
+	it.data = nil // whoever keeps the Future does not keep that
+	it.lane.waiting--
+	p.room.Release(it.weight)
+	if p.waiting--; p.waiting == 0 && p.closed {
+		close(p.idle)
+	}
+}
+
+// publishable refuses what JetStream would store under a name that nobody can subscribe to.
+func publishable(subject string) error {
+	for t := range strings.SplitSeq(subject, ".") {
+		if t == "" || t == "*" || t == ">" || strings.ContainsAny(t, " \t\r\n") {
+			return fmt.Errorf("%q cannot be a part of a subject to publish to", t)
+		}
+	}
+	return nil
+}
