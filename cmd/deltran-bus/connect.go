@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -115,8 +114,9 @@ func unreachable(server string, err error) error {
 	if errors.As(err, &wrong) { // which prints what stands before the @
 		return misuse("%s is not the URL of a NATS; write nats://HOST:PORT or nats://USER:PASSWORD@HOST:PORT, in a password %%40 for @ and %%2F for /", at)
 	}
+	var network net.Error // which a dial that takes too long is, and os.ErrDeadlineExceeded it is not
 	switch {
-	case errors.Is(err, nats.ErrNoServers), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+	case errors.Is(err, nats.ErrNoServers), errors.As(err, &network) && network.Timeout(), errors.Is(err, nats.ErrTimeout):
 		return fmt.Errorf("nobody answers at %s; start the bus with deltran-bus serve, or name another with --server", at)
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
 		return fmt.Errorf("%s lets in only those who log in, and not with these credentials, if there were any; use --creds, --tlscert, or NATS_URL=nats://USER:PASSWORD@HOST:PORT", at)
