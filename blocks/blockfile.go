@@ -173,6 +173,11 @@ var errTooLarge = errors.New("too large")
 
 // slurp reads a file whole, into buf if that is large enough.
 func slurp(name string, most int64, buf []byte, pace func(int) error) ([]byte, error) {
+	if info, err := os.Stat(name); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() { // to open one may take for ever
+		return nil, fmt.Errorf("it is no file but %s", info.Mode().Type())
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
@@ -182,7 +187,7 @@ func slurp(name string, most int64, buf []byte, pace func(int) error) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	if info.IsDir() || info.Size() > most {
+	if info.Size() > most {
 		return nil, fmt.Errorf("%w: %d bytes, and %d are the most", errTooLarge, info.Size(), most)
 	}
 	size := int(info.Size())

@@ -84,9 +84,7 @@ func (s *scan) meta(folder, name string, part Part) error {
 	if !haveInf || !haveSum {
 		return nil
 	}
-	h := hasher(name)
-	h.Write(body)
-	if hex.EncodeToString(h.Sum(nil)) != string(want) {
+	if metaSum(name, body) != string(want) {
 		d := Damage{File: inf, What: Checksum, Part: part, Size: int64(len(body)), Detail: "it does not match " + path.Base(sum)}
 		if h := bytes.TrimSpace(want); len(h) != 2*sumSize {
 			d.File, d.What, d.Size, d.Detail = sum, Malformed, int64(len(want)), "it is no checksum"
@@ -104,6 +102,20 @@ func (s *scan) meta(folder, name string, part Part) error {
 		s.found(Damage{File: inf, What: Malformed, Part: part, Size: int64(len(body)), Detail: err.Error()})
 	}
 	return nil
+}
+
+// MetaSum is what nats-server writes into meta.sum beside this meta.inf, of a stream, or of one of its consumers.
+func (Reader) MetaSum(stream, consumer string, inf []byte) string {
+	if consumer != "" {
+		stream += "/" + consumer
+	}
+	return metaSum(stream, inf)
+}
+
+func metaSum(name string, inf []byte) string {
+	h := hasher(name)
+	h.Write(inf)
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // named reports whether there is a damage of this file already.

@@ -15,6 +15,7 @@ type Options struct {
 	// Clean: nats-server was stopped, not killed, when it last had the store. Then its index says exactly which messages
 	// have to be there, and a torn end is damage.
 	Clean bool
+	Small bool                // only the small files: descriptions, consumers, when messages are due
 	From  uint32              // blocks with smaller numbers are left out
 	Visit func(*Record) error // called with every readable record, block after block; an error of its ends the scan
 	Pace  func(bytes int) error
@@ -99,6 +100,9 @@ func (s *scan) found(d ...Damage) {
 
 // messages looks at the blocks, and at the files beside them.
 func (s *scan) messages() error {
+	if s.Small {
+		return s.readTimers()
+	}
 	numbers, err := s.list()
 	if err != nil {
 		return err

@@ -185,9 +185,10 @@ func TestFiles(t *testing.T) {
 		t.Errorf("%v", m)
 	}
 	k := ledger.Keep{}
+	sound := func(_ string, data []byte) bool { return string(data) != "damaged" }
 	refresh := func(want bool) {
 		t.Helper()
-		if changed, err := k.Refresh(store); err != nil || changed != want {
+		if changed, err := k.Refresh(store, sound); err != nil || changed != want {
 			t.Errorf("changed %v, %v", changed, err)
 		}
 	}
@@ -195,6 +196,11 @@ func TestFiles(t *testing.T) {
 	refresh(false)
 	put("S/obs/C/o.dat", "2 another")
 	refresh(true)
+	put("S/obs/C/o.dat", "damaged")
+	refresh(false)
+	if c := k["jetstream/$G/streams/S/obs/C/o.dat"]; string(c.Data) != "2 another" {
+		t.Errorf("%q", c.Data)
+	}
 	if err := os.RemoveAll(filepath.Join(store, "jetstream", "$G", "streams", "S", "obs")); err != nil {
 		t.Fatal(err)
 	}

@@ -106,8 +106,8 @@ func (b *Book) Keepsakes() (k Keep, err error) {
 func (b *Book) Keep(k Keep) error { return b.keep.write(k) }
 
 // Refresh reads again what has changed in a store that may be written to meanwhile: nats-server puts a whole new file
-// in the place of the old one. It reports whether anything has changed.
-func (k Keep) Refresh(store string) (changed bool, err error) {
+// in the place of the old one. What is not sound keeps the copy that there is. It reports whether anything has changed.
+func (k Keep) Refresh(store string, sound func(rel string, data []byte) bool) (changed bool, err error) {
 	seen := map[string]bool{}
 	visit := func(path string) error {
 		rel, err := filepath.Rel(store, path)
@@ -127,8 +127,14 @@ func (k Keep) Refresh(store string) (changed bool, err error) {
 			return nil
 		}
 		data, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
 			return err
+		}
+		if !sound(rel, data) {
+			return nil
 		}
 		if c, ok := k[rel]; !ok || !bytes.Equal(c.Data, data) {
 			changed = true

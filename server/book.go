@@ -53,8 +53,12 @@ func (s *Server) keepLedger(accepted bool) error {
 	if !s.ledgerKept() {
 		return nil
 	}
+	page, err := s.sameAgain(s.page)
+	if err != nil {
+		return err
+	}
 	b := &book{
-		s: s, led: s.ledger, page: s.page, folders: folders{}, seen: map[string]sight{}, lost: map[string]bool{},
+		s: s, led: s.ledger, page: page, folders: folders{}, seen: map[string]sight{}, lost: map[string]bool{},
 		asked: map[string]time.Time{}, going: map[string]time.Time{},
 		msgs: make(chan *nats.Msg, 64<<10), quit: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -170,7 +174,7 @@ func (b *book) turn(now time.Time) error {
 		}
 		b.tell(&page, now)
 	}
-	changed, err := b.keep.Refresh(b.s.opts.StoreDir)
+	changed, err := b.keep.Refresh(b.s.opts.StoreDir, b.s.sound)
 	if err == nil && changed {
 		err = b.led.Keep(b.keep)
 	}
@@ -366,7 +370,7 @@ func (b *book) end() (last func() error) {
 			}
 		}
 		slices.SortFunc(page.Streams, byName)
-		if _, err := b.keep.Refresh(b.s.opts.StoreDir); err != nil {
+		if _, err := b.keep.Refresh(b.s.opts.StoreDir, b.s.sound); err != nil {
 			return fmt.Errorf("ledger: %w", err)
 		}
 		if err := errors.Join(b.led.Keep(b.keep), b.led.Stop(manifest), b.led.Write(page)); err != nil {

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/deltran/deltran-bus/ledger"
 	"github.com/deltran/deltran-bus/server"
 )
 
@@ -103,25 +104,47 @@ func copyOf(t *testing.T, path string) string {
 	return to
 }
 
-// A stream that held messages and did not come back is not made anew.
-func TestLostStreamIsNotMadeAnew(t *testing.T) {
+// A stream whose description is gone costs no message: the ledger has a copy, and without it the stream is made anew over
+// what it holds. Where nobody declares it, it is left as it is; what is gone is not made anew.
+func TestStreamWithoutDescription(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	s := start(t, at(t, dir))
 	publish(t, js(t, s), "events.audit.x", 20)
 	stop(t, s)
 	audit := filepath.Join(dir, "jetstream", "$G", "streams", "AUDIT")
-	if err := errors.Join(os.Remove(filepath.Join(audit, "meta.inf")), os.Remove(filepath.Join(audit, "meta.sum"))); err != nil {
-		t.Fatal(err)
+	undescribed := func() {
+		t.Helper()
+		if err := errors.Join(os.Remove(filepath.Join(audit, "meta.inf")), os.Remove(filepath.Join(audit, "meta.sum"))); err != nil {
+			t.Fatal(err)
+		}
 	}
+	forget := func() {
+		t.Helper()
+		if err := os.RemoveAll(filepath.Join(dir, ledger.Dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, prepare := range []func(){undescribed, func() { undescribed(); forget() }} {
+		prepare()
+		s := start(t, at(t, dir))
+		if n := messages(t, js(t, s), "AUDIT"); n != 20 || len(s.State().Findings) == 0 {
+			t.Errorf("%d messages, %v", n, s.State().Findings)
+		}
+		stop(t, s)
+	}
+	undescribed()
+	forget()
 	before := tree(t, audit)
-	_, err := server.Start(context.Background(), at(t, dir), logTo(t))
+	_, err := server.Start(context.Background(), at(t, dir, toml("[bus]\ndefault_streams = false\n")), logTo(t))
 	if !errors.Is(err, server.ErrNotRecovered) || !strings.Contains(err.Error(), "AUDIT") {
 		t.Fatal(err)
 	}
 	if after := tree(t, audit); after != before {
 		t.Errorf("changed:\n%s", after)
 	}
+	s = start(t, at(t, dir))
+	stop(t, s)
 	if err := os.RemoveAll(audit); err != nil {
 		t.Fatal(err)
 	}

@@ -85,6 +85,9 @@ func (s *Server) after(before map[string]string) ([]ledger.Finding, error) {
 	if !s.opts.DontListen {
 		return nil, nil // a cluster decides who keeps what
 	}
+	for _, name := range s.remade {
+		delete(before, name)
+	}
 	notBack, err := s.notBack(before)
 	if err != nil || !s.ledgerKept() {
 		return notBack, err
@@ -93,7 +96,7 @@ func (s *Server) after(before map[string]string) ([]ledger.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := ledger.Compare(s.page, there, time.Now())
+	found := slices.DeleteFunc(ledger.Compare(s.page, there, time.Now()), func(f ledger.Finding) bool { return slices.Contains(s.remade, f.Stream) })
 	for _, f := range notBack {
 		if i := slices.IndexFunc(found, func(g ledger.Finding) bool { return g.Kind == ledger.Gone && g.Stream == f.Stream }); i >= 0 {
 			found[i].File, found[i].Holds = f.File, true
@@ -141,7 +144,11 @@ func (s *Server) judge(word ledger.Accepted, found []ledger.Finding) (held []led
 
 // report tells about something that does not hold the bus, and keeps it where probes see it.
 func (s *Server) report(f ledger.Finding) {
-	s.log.Error(f.String(), "kind", f.Kind, "way_out", f.WayOut)
+	attrs := []any{"kind", f.Kind}
+	if f.WayOut != "" {
+		attrs = append(attrs, "way_out", f.WayOut)
+	}
+	s.log.Error(f.String(), attrs...)
 	s.set(func(st *State) { st.Findings = append(slices.Clone(st.Findings), f) })
 }
 

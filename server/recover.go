@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"github.com/deltran/deltran-bus/integrity"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
@@ -25,16 +27,30 @@ func (s *Server) recover(ctx context.Context, nats *natsserver.Server) (accepted
 		}
 		accepted = accepted || word.Page == s.page.ID()
 		held := s.judge(word, s.before())
+		var before map[string]string
+		var files *integrity.Result
+		if len(held) == 0 {
+			if before, err = s.tidy(); err == nil {
+				files, err = s.examine(ctx)
+			}
+			if err != nil {
+				return false, fmt.Errorf("store %s: %w", s.opts.StoreDir, err)
+			}
+			held = s.judge(word, files.Findings)
+		}
 		if len(held) == 0 {
 			if nats == nil {
 				if nats, err = s.newNATS(); err != nil {
 					return false, err
 				}
 			}
-			before, err := s.prepare()
+			if err = files.Mend(); err == nil {
+				err = s.beginWriting()
+			}
 			if err != nil {
 				return false, fmt.Errorf("store %s: %w", s.opts.StoreDir, err)
 			}
+			s.remade = files.Remade
 			if err := s.start(ctx, nats); err != nil {
 				return false, err
 			}
@@ -66,8 +82,9 @@ func (s *Server) newNATS() (*natsserver.Server, error) {
 	return nats, nil
 }
 
-// prepare makes the store ready to be opened. The streams that hold messages come back, with their folders.
-func (s *Server) prepare() (streams map[string]string, err error) {
+// tidy clears the store of what nobody wants, and sees to it that the rest can be opened. The streams that hold messages
+// come back, with their folders.
+func (s *Server) tidy() (streams map[string]string, err error) {
 	cleared, err := clearHalfMade(s.opts.StoreDir, s.page)
 	for _, path := range cleared {
 		s.log.Warn("took away what a crash left of a stream that was being made or deleted", "path", path)
@@ -75,10 +92,7 @@ func (s *Server) prepare() (streams map[string]string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if streams, err = inspect(s.opts.StoreDir); err != nil {
-		return nil, err
-	}
-	return streams, s.beginWriting()
+	return inspect(s.opts.StoreDir)
 }
 
 // stopNATS ends it before anybody was let in.
@@ -129,7 +143,7 @@ func (s *Server) recovered(ctx context.Context) error {
 	defer tick.Stop()
 	for asked := 1; ; asked++ {
 		h := s.NATS().Healthz(nil)
-		if h.Status == "ok" {
+		if h.Status == "ok" || len(s.remade) > 0 && s.onlyRemade() {
 			return nil
 		}
 		busy := h.StatusCode == http.StatusInternalServerError
@@ -142,6 +156,14 @@ func (s *Server) recovered(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// onlyRemade reports whether nothing is wrong but that streams are not there which the layout makes anew.
+func (s *Server) onlyRemade() bool {
+	h := s.NATS().Healthz(&natsserver.HealthzOptions{Details: true})
+	return len(h.Errors) > 0 && !slices.ContainsFunc(h.Errors, func(e natsserver.HealthzError) bool {
+		return e.Type != natsserver.HealthzErrorStream || !slices.Contains(s.remade, e.Stream)
+	})
 }
 
 // wayOut is what can be done about a store that did not recover.

@@ -37,6 +37,7 @@ type Server struct {
 	page       ledger.Page  // its last, as it was found; without streams where there was none
 	unreadable bool         // there is a ledger, and it cannot be read
 	wasClean   bool         // the store was stopped in order before it was opened
+	remade     []string     // streams whose description was damaged beyond repair: the layout makes them anew over their messages
 	book       *book        // nil until the layout stands, and where no ledger is kept
 	owned      atomic.Int32 // connections of the bus itself that stay
 

@@ -35,6 +35,7 @@ var fileCommands = map[string]func(*script, []string){
 	"waits":        (*script).waits,
 	"feed":         (*script).feed,
 	"cut":          (*script).cut,
+	"flip":         (*script).flip,
 	"bytes":        (*script).bytes,
 }
 
@@ -201,6 +202,16 @@ func (s *script) cut(args []string) {
 		s.Fatalf("%d files are called %s", len(files), args[0])
 	}
 	s.Check(os.Truncate(files[0], size))
+}
+
+func (s *script) flip(args []string) {
+	s.want(args, 2, "flip PATH OFFSET")
+	at, err := strconv.Atoi(args[1])
+	s.Check(err)
+	b, err := os.ReadFile(s.MkAbs(args[0]))
+	s.Check(err)
+	b[at] ^= 1
+	s.Check(os.WriteFile(s.MkAbs(args[0]), b, 0o600))
 }
 
 func (s *script) bytes(args []string) {

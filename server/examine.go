@@ -1,0 +1,102 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/deltran/deltran-bus/blocks"
+	"github.com/deltran/deltran-bus/integrity"
+	"github.com/deltran/deltran-bus/ledger"
+	natsserver "github.com/nats-io/nats-server/v2/server"
+)
+
+// examine finds what is damaged in the store while nats-server has not opened it: it would cut away, or refuse, what it cannot
+// read.
+func (s *Server) examine(ctx context.Context) (*integrity.Result, error) {
+	if !s.ledgerKept() {
+		return &integrity.Result{}, nil
+	}
+	r, err := blocks.For(natsserver.VERSION)
+	if err != nil {
+		return &integrity.Result{Findings: []ledger.Finding{{Kind: ledger.Damage, What: err.Error(), Found: time.Now()}}}, nil
+	}
+	st := integrity.Store{Dir: s.opts.StoreDir, Page: s.page, Declared: s.declares, Quarantine: s.quarantine()}
+	if s.page.Clean {
+		if st.Manifest, err = s.ledger.Manifest(); err != nil {
+			return nil, err
+		}
+	}
+	if st.Keep, err = s.ledger.Keepsakes(); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	res, err := integrity.Look(ctx, r, st)
+	if err != nil {
+		return nil, err
+	}
+	s.log.Debug("looked for damage before nats-server opens the store", "bytes", res.Bytes, "took", time.Since(began), "findings", len(res.Findings))
+	for i := range res.Findings {
+		res.Findings[i].Found = began
+	}
+	return res, nil
+}
+
+func (s *Server) quarantine() integrity.Quarantine {
+	return integrity.Quarantine{Store: s.opts.StoreDir, Most: quarantineMost, Free: func() (uint64, error) { return FreeSpace(s.opts.StoreDir) }}
+}
+
+const quarantineMost = 1 << 30 // bytes
+
+// declares reports whether a stream, or a consumer of it, is in the declaration.
+func (s *Server) declares(stream, consumer string) bool {
+	for _, st := range s.Config().Streams {
+		if st.Name != stream {
+			continue
+		}
+		if consumer == "" {
+			return true
+		}
+		for _, c := range st.Consumers {
+			if c.Name == consumer || c.Durable == consumer {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// sound reports whether a small file of the store is worth keeping a copy of.
+func (s *Server) sound(rel string, data []byte) bool {
+	r, err := blocks.For(natsserver.VERSION)
+	return err != nil || integrity.Sound(r, rel, data, func(rel string) ([]byte, error) {
+		return os.ReadFile(filepath.Join(s.opts.StoreDir, filepath.FromSlash(rel)))
+	})
+}
+
+// sameAgain makes the page speak of the streams that were made anew, with their messages, as what they are: the same.
+// What they hold less than before is reported.
+func (s *Server) sameAgain(page ledger.Page) (ledger.Page, error) {
+	if len(s.remade) == 0 {
+		return page, nil
+	}
+	there, err := held(s.NATS())
+	if err != nil {
+		return page, fmt.Errorf("ledger: %w", err)
+	}
+	page.Streams = slices.Clone(page.Streams)
+	for _, st := range there {
+		i := slices.IndexFunc(page.Streams, func(was ledger.Stream) bool { return was.Name == st.Name })
+		if i < 0 || !slices.Contains(s.remade, st.Name) {
+			continue
+		}
+		page.Streams[i].Created = st.Created
+		for _, f := range ledger.Compare(ledger.Page{Streams: page.Streams[i : i+1]}, []ledger.Stream{st}, time.Now()) {
+			s.report(f)
+		}
+	}
+	return page, nil
+}
