@@ -238,6 +238,9 @@ func (b *book) settled(st ledger.Stream, now time.Time) (uint64, time.Time) {
 		had.last, had.lastTime = had.Last, had.LastTime
 		had.Stream, had.at = st, now
 	}
+	if had.last > st.Last { // deleted and restored from a backup, which keeps the time of its creation
+		had.last, had.lastTime = st.Last, st.LastTime
+	}
 	b.seen[st.Name] = had
 	return had.last, had.lastTime
 }
