@@ -136,8 +136,8 @@ func (b *book) run() {
 	}
 }
 
-// await returns when it is time for another page: at the next tick, or when somebody asks for something to be removed that
-// the page does not say; the client will not have heard for long that it was done, if at all. It is false at the end.
+// await returns when it is time for another page. Until then it notes what somebody asks to be removed. It is false at
+// the end.
 func (b *book) await(tick <-chan time.Time) bool {
 	for {
 		select {
@@ -146,10 +146,20 @@ func (b *book) await(tick <-chan time.Time) bool {
 		case <-tick:
 			return true
 		case m := <-b.msgs:
-			if b.heard(m, time.Now()) {
-				return true
+			if now := time.Now(); b.heard(m, now) {
+				b.note(now)
 			}
 		}
+	}
+}
+
+// note writes what was asked into the last page, at once: a kill right after a stream was deleted must not look like a
+// loss. Everything else has time.
+func (b *book) note(now time.Time) {
+	b.listen(now)
+	page := b.promised(now)
+	if b.led.Write(page) == nil { // if it cannot be written, the next turn says so
+		b.page = page
 	}
 }
 
@@ -270,14 +280,19 @@ func (b *book) requests(now time.Time) (asked, going map[string]bool) {
 func (b *book) missing(page ledger.Page, now time.Time) bool { return len(b.less(page, now)) > 0 }
 
 func (b *book) less(page ledger.Page, now time.Time) []ledger.Finding {
+	return ledger.Compare(b.promised(now), page.Streams, now)
+}
+
+// promised is the last page, with what was asked since.
+func (b *book) promised(now time.Time) ledger.Page {
 	asked, going := b.requests(now)
-	before := b.page
-	before.Streams = slices.Clone(before.Streams)
-	for i := range before.Streams {
-		st := &before.Streams[i]
+	page := b.page
+	page.Streams = slices.Clone(page.Streams)
+	for i := range page.Streams {
+		st := &page.Streams[i]
 		st.Removing, st.Going = st.Removing || asked[st.Name], st.Going || going[st.Name]
 	}
-	return ledger.Compare(before, page.Streams, now)
+	return page
 }
 
 // tell reports what is lost while the bus runs. The page goes on promising it: the next start will hold.

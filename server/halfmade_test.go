@@ -40,3 +40,16 @@ func TestHalfMadeStream(t *testing.T) {
 		t.Error("messages without a description, and it starts")
 	}
 }
+
+// Killed while it removes the folder of a deleted stream, which it has renamed before, nothing is lost.
+func TestHalfDeletedStream(t *testing.T) {
+	t.Parallel()
+	dir := filled(t)
+	audit := streamDir(dir, "AUDIT")
+	if err := errors.Join(os.Remove(filepath.Join(audit, "meta.inf")), os.Rename(audit, streamDir(dir, ".AUDIT"))); err != nil {
+		t.Fatal(err)
+	}
+	if n := messages(t, js(t, start(t, at(t, dir))), "AUDIT"); n != 0 {
+		t.Errorf("%d messages", n)
+	}
+}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -92,7 +94,22 @@ func (s *Server) tidy() (streams map[string]string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.noteDeleted()
 	return inspect(s.opts.StoreDir)
+}
+
+// noteDeleted finds streams that nats-server was deleting when it was killed: it renames the folder before it removes it,
+// which it does nowhere else.
+func (s *Server) noteDeleted() {
+	for i := range s.page.Streams {
+		line := &s.page.Streams[i]
+		dir := s.streamDir(line.Name)
+		_, there := os.Lstat(dir)
+		_, renamed := os.Lstat(filepath.Join(filepath.Dir(dir), "."+line.Name))
+		if errors.Is(there, fs.ErrNotExist) && renamed == nil {
+			line.Going = true
+		}
+	}
 }
 
 // stopNATS ends it before anybody was let in.
