@@ -72,7 +72,7 @@ func blockOf(root, path string, d fs.DirEntry) (stream string, ok bool) {
 	}
 	rel, err := filepath.Rel(filepath.Join(root, natsserver.DEFAULT_GLOBAL_ACCOUNT, "streams"), path)
 	parts := strings.Split(rel, string(filepath.Separator))
-	if err != nil || len(parts) != 3 || parts[1] != "msgs" {
+	if err != nil || len(parts) != 3 || parts[1] != "msgs" || strings.HasPrefix(parts[0], ".") { // that one is being deleted
 		return "", false
 	}
 	info, err := d.Info()
