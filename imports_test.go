@@ -12,8 +12,9 @@ const module = "github.com/deltran/deltran-bus/"
 // The house: which room may import which, directly. Data flows down, never back up. monitor knows bootstrap for the
 // types of a plan that server's State holds.
 var may = map[string][]string{
+	"access":          {},
 	"blocks":          {},
-	"config":          {},
+	"config":          {"access"},
 	"event":           {},
 	"ledger":          {},
 	"integrity":       {"blocks", "ledger"},
@@ -21,7 +22,7 @@ var may = map[string][]string{
 	"server":          {"blocks", "bootstrap", "config", "integrity", "ledger"},
 	"bustest":         {"config", "event", "server"},
 	"monitor":         {"bootstrap", "ledger", "server"},
-	"cmd/deltran-bus": {"bootstrap", "config", "ledger", "monitor", "server"},
+	"cmd/deltran-bus": {"access", "bootstrap", "config", "ledger", "monitor", "server"},
 	"scripts/bench":   {"config", "scripts/internal/busproc", "scripts/internal/tools", "server"}, // it measures the bus as a library too
 }
 

@@ -19,8 +19,9 @@ func (c *Config) judge(ctx context.Context, sc scope, ps Problems) error {
 	if sc == forLayout {
 		return ps.in(c.sources)
 	}
+	services := c.serviceProblems()
 	opts, _, nats := c.natsOptions(nil)
-	ps = append(ps, nats...)
+	ps = append(append(ps, services...), unsaid(nats, services)...)
 	ps = append(ps, c.listenProblems(opts, nats)...)
 	ps = append(ps, c.nodeProblems()...)
 	if sc == forMachine {
@@ -34,11 +35,20 @@ func (c *Config) judge(ctx context.Context, sc scope, ps Problems) error {
 	return ps.in(c.sources)
 }
 
+// unsaid leaves out what nats-server complains of where we have said already what is wrong, and better.
+func unsaid(nats, ours Problems) Problems {
+	return slices.DeleteFunc(slices.Clone(nats), func(p Problem) bool {
+		return p.foreign && len(p.at) > 1 && slices.ContainsFunc(ours, func(o Problem) bool {
+			return len(o.at) > 1 && slices.Equal(o.at[:2], p.at[:2]) || slices.Contains(p.at, ownAccount) // which nobody wrote
+		})
+	})
+}
+
 // machineProblems asks this machine: are secrets and certificates there, and does nats-server take it all together?
 func (c *Config) machineProblems() (ps Problems) {
 	o, secrets, ps := c.natsOptions(resolveSecret)
 	if len(ps) > 0 || c.plain() {
-		return ps
+		return unsaid(ps, c.serviceProblems())
 	}
 	if _, err := natsserver.NewServer(o); err != nil { // looks at the options as a whole, opens nothing
 		ps.add(path{"nats"}, "%s", Redact(plainWords(err.Error()), secrets))
@@ -49,6 +59,9 @@ func (c *Config) machineProblems() (ps Problems) {
 // plain reports whether [nats] is the embedded file's, but for where the bus listens and keeps its store: nats-server
 // takes that.
 func (c *Config) plain() bool {
+	if len(c.Services) > 0 {
+		return false
+	}
 	usual := []string{"listen", "server_name"}
 	usualJS := []string{"store_dir", "max_file_store", "max_memory_store", "sync_interval"}
 	for _, s := range c.sources[min(1, len(c.sources)):] {

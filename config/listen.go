@@ -29,7 +29,7 @@ func (c *Config) listenProblems(o *natsserver.Options, said Problems) (ps Proble
 		ps.add(path{"nats", "listen"}, "is a port alone, which would be open to every network; write \"127.0.0.1:%v\"", c.NATS["listen"])
 		said = append(said, ps[len(ps)-1])
 	}
-	ps = append(ps, accountProblem(o)...)
+	ps = append(ps, accountProblem(o, len(c.Services) > 0)...)
 	if o.Port > 65535 || o.Port < natsserver.RANDOM_PORT {
 		ps.add(path{"nats", "listen"}, "port %d does not exist; 0 picks a free one", o.Port)
 	}
@@ -47,15 +47,15 @@ func (c *Config) listenProblems(o *natsserver.Options, said Problems) (ps Proble
 	return ps
 }
 
-// accountProblem finds declared accounts beside streams that nobody could reach: those are in $G, and it is
-// [nats.authorization] that lets clients in there.
-func accountProblem(o *natsserver.Options) (ps Problems) {
+// accountProblem finds declared accounts beside streams that nobody could reach: those are in $G, and it is services and
+// [nats.authorization] that let clients in there.
+func accountProblem(o *natsserver.Options, services bool) (ps Problems) {
 	inside := func(a *natsserver.Account) bool { return a == nil || a.Name == natsserver.DEFAULT_GLOBAL_ACCOUNT }
 	reach := o.Username != "" || o.Authorization != "" || o.AuthCallout != nil ||
 		slices.ContainsFunc(o.Users, func(u *natsserver.User) bool { return inside(u.Account) }) ||
 		slices.ContainsFunc(o.Nkeys, func(u *natsserver.NkeyUser) bool { return inside(u.Account) })
-	if len(o.Users)+len(o.Nkeys) > 0 && !reach {
-		ps.add(path{"nats", "accounts"}, "leaves nobody who could reach the declared streams, which are in the account $G; give the services that use them users in [nats.authorization]")
+	if len(o.Users)+len(o.Nkeys) > 0 && !reach && !services {
+		ps.add(path{"nats", "accounts"}, "leaves nobody who could reach the declared streams, which are in the account $G; declare the [[services]] that use them")
 	}
 	return ps
 }
@@ -89,10 +89,15 @@ func (c *Config) Listeners(o *natsserver.Options) (ls []Listener) {
 			has       bool
 			word, key string
 		}{{auth, "authentication", "authorization"}, {tls, "TLS", "tls"}} {
-			if !w.has {
-				l.Lacks = append(l.Lacks, w.word)
+			switch {
+			case w.has:
+				continue
+			case keys[0] == "listen" && w.key == "authorization":
+				l.add = append(l.add, "[[services]]")
+			default:
 				l.add = append(l.add, fmt.Sprintf(section, w.key))
 			}
+			l.Lacks = append(l.Lacks, w.word)
 		}
 		ls = append(ls, l)
 	}

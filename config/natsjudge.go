@@ -49,7 +49,7 @@ var aliases = map[string]string{
 }
 
 // ours is what of [nats] goes to nats-server, and what does not and why.
-func (c *Config) ours() (nats map[string]any, ps Problems) {
+func (c *Config) ours(runs bool) (nats map[string]any, ps Problems) {
 	nats = map[string]any{}
 	for k, v := range c.NATS {
 		switch lower := strings.ToLower(k); {
@@ -82,14 +82,20 @@ func (c *Config) ours() (nats map[string]any, ps Problems) {
 		ps.add(path{"nats", "jetstream", "store_dir"}, "names no folder; write one such as \"./deltran-data\"")
 	}
 	nats["jetstream"] = js
+	finish(c.accounts(nats), runs)
 	return nats, ps
 }
 
 // natsOptions lets nats-server judge [nats]; the options hold what it understood, also when there are problems. Without
 // resolve what only the machine it runs on can say is left out. The same text is judged once.
 func (c *Config) natsOptions(resolve func(ref string) (string, error)) (o *natsserver.Options, secrets []string, ps Problems) {
+	return c.understood(resolve, false)
+}
+
+// understood is natsOptions, for a nats-server that runs already or not.
+func (c *Config) understood(resolve func(ref string) (string, error), runs bool) (o *natsserver.Options, secrets []string, ps Problems) {
 	text := natsText{resolve: resolve}
-	nats, ps := c.ours()
+	nats, ps := c.ours(runs)
 	text.write(nats)
 	all := strings.Join(text.lines, "\n") + "\n"
 	if len(ps)+len(text.problems) == 0 && !text.files {
@@ -98,11 +104,12 @@ func (c *Config) natsOptions(resolve func(ref string) (string, error)) (o *natss
 		}
 	}
 	o, said := text.judge(all)
+	c.settle(o)
 	ps = append(append(ps, text.problems...), said...)
 	for i := range ps {
 		ps[i].Message = Redact(ps[i].Message, text.secrets)
 	}
-	if len(ps) == 0 {
+	if len(ps) == 0 && len(o.Accounts) == 0 { // a server takes accounts apart
 		c.judged.keep(all, o)
 	}
 	return o, text.secrets, ps
@@ -181,7 +188,7 @@ func lazy(expr string) func() *regexp.Regexp {
 
 // place brings one of nats-server's complaints back to our key.
 func (t *natsText) place(e error) Problem {
-	p := Problem{at: path{"nats"}, Message: e.Error()}
+	p := Problem{at: path{"nats"}, Message: e.Error(), foreign: true}
 	if source := sourceOf(e); source != "" {
 		p.Message = strings.TrimPrefix(p.Message, source+": ")
 		if parts := strings.Split(source, ":"); len(parts) == 3 {

@@ -15,7 +15,8 @@ type Problem struct {
 	Message string `json:"message"`        // what is wrong, and what is allowed
 	Hint    string `json:"hint,omitempty"` // the nearest valid key
 
-	at path
+	at      path
+	foreign bool // in nats-server's words
 }
 
 // Error is the problem in one line: file:line: key.path: what is wrong; what is allowed; nearest key.

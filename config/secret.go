@@ -70,7 +70,7 @@ func (t *natsText) secret(at path, v string) string {
 }
 
 func orBcrypt(at path) string {
-	if k := at.last(); k == "password" || k == "pass" || k == "token" {
+	if k := at.last(); k == "password" || k == "pass" || k == "token" || at[0] == "services" {
 		return ", or its bcrypt hash"
 	}
 	return ""

@@ -47,29 +47,36 @@ func Set(origin, path string, value any) Source {
 	return Source{name: origin, tree: value.(map[string]any)}
 }
 
-// merge lays the trees over one another without touching them: tables key by key, streams and their consumers by
-// name, everything else by replacement.
+// merge lays the trees over one another without touching them: tables key by key, streams, their consumers and services
+// by name, everything else by replacement.
 func merge(sources []Source) (map[string]any, Problems) {
 	out := map[string]any{}
 	for _, s := range sources {
-		overlay(out, s.tree, "streams")
+		overlay(out, s.tree, "streams", "services")
 	}
 	keep := true
 	if bus, ok := out["bus"].(map[string]any); ok && bus["default_streams"] == false {
 		keep = false
 	}
-	var streams named
+	var streams, services named
 	for i, s := range sources {
 		if i > 0 || keep {
 			streams.add(s, s.tree["streams"], path{"streams"}, "consumers")
 		}
+		services.add(s, s.tree["services"], path{"services"}, "")
 	}
-	if streams.other != nil {
-		out["streams"] = streams.other
-	} else if len(streams.list) > 0 {
-		out["streams"] = streams.list
+	streams.put(out, "streams")
+	services.put(out, "services")
+	return out, append(streams.problems, services.problems...)
+}
+
+// put is the merged list as a key of the table.
+func (n *named) put(table map[string]any, key string) {
+	if n.other != nil {
+		table[key] = n.other
+	} else if len(n.list) > 0 {
+		table[key] = n.list
 	}
-	return out, streams.problems
 }
 
 // overlay puts every key of over into base, but for those named; base belongs to the caller, over stays as it is.
@@ -128,11 +135,7 @@ func (n *named) add(s Source, v any, at path, sub string) {
 		inner.list, _ = to[sub].([]any)
 		inner.add(s, t[sub], at.with(name, sub), "")
 		n.problems = append(n.problems, inner.problems...)
-		if inner.other != nil {
-			to[sub] = inner.other
-		} else if len(inner.list) > 0 {
-			to[sub] = inner.list
-		}
+		inner.put(to, sub)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 // options reads the declaration as nats-server's options, with what embedding it needs on top.
 func (s *Server) options() error {
-	o, err := s.natsOptions(s.Config())
+	o, err := s.natsOptions(s.Config(), (*config.Config).Options)
 	if err != nil {
 		return err
 	}
@@ -20,8 +20,9 @@ func (s *Server) options() error {
 	return nil
 }
 
-func (s *Server) natsOptions(c *config.Config) (*natsserver.Options, error) {
-	o, secrets, err := c.Options()
+// natsOptions reads a declaration for a nats-server that is to start, or to reload.
+func (s *Server) natsOptions(c *config.Config, read func(*config.Config) (*natsserver.Options, []string, error)) (*natsserver.Options, error) {
+	o, secrets, err := read(c)
 	if err != nil {
 		return nil, err
 	}

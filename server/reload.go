@@ -10,6 +10,7 @@ import (
 
 	"github.com/deltran/deltran-bus/bootstrap"
 	"github.com/deltran/deltran-bus/config"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -23,7 +24,7 @@ func (s *Server) Reload(ctx context.Context, cfg *config.Config) error {
 		return ErrNotServing
 	}
 	old := s.Config()
-	opts, err := s.natsOptions(cfg)
+	opts, err := s.natsOptions(cfg, (*config.Config).ReloadOptions)
 	if err != nil {
 		return err
 	}
@@ -37,14 +38,42 @@ func (s *Server) Reload(ctx context.Context, cfg *config.Config) error {
 	if err := refused(plan); err != nil {
 		return err
 	}
+	forget(s.opts, opts)
 	if err := s.NATS().ReloadOptions(opts); err != nil {
 		return s.refusal(err, old, cfg)
+	}
+	if newAccounts(s.opts, opts) { // whose imports nats-server connects when it reloads the next time only
+		if opts, err = s.natsOptions(cfg, (*config.Config).ReloadOptions); err == nil {
+			err = s.NATS().ReloadOptions(opts)
+		}
+		if err != nil {
+			return fmt.Errorf("nats-server: new services: %w; reload once more", s.sink.redacted(err))
+		}
 	}
 	s.opts = opts
 	s.own.use(opts)
 	s.cfg.Store(cfg)
 	// On a connection of its own: the one before may have been sent away by what it brought.
 	return s.withJetStream(func(js jetstream.JetStream) error { return s.apply(ctx, js, plan) })
+}
+
+// forget has nats-server drop what the account of the streams exported, where accounts were declared and are no longer: it
+// would keep that, to accounts that are gone, and panic over them at the reload after this one.
+func forget(old, new *natsserver.Options) {
+	own := func(a *natsserver.Account) bool { return a.Name == natsserver.DEFAULT_GLOBAL_ACCOUNT }
+	if !slices.ContainsFunc(old.Accounts, own) || len(new.Accounts) > 1 {
+		return
+	}
+	none := natsserver.NewAccount(natsserver.DEFAULT_GLOBAL_ACCOUNT)
+	_ = none.AddServiceExport("$deltran.nothing", []*natsserver.Account{none}) // these cannot fail
+	_ = none.AddStreamExport("$deltran.nothing", []*natsserver.Account{none})
+	new.Accounts = append([]*natsserver.Account{none}, new.Accounts...) // mappings, if there are any, come after
+}
+
+func newAccounts(old, new *natsserver.Options) bool {
+	return slices.ContainsFunc(new.Accounts, func(a *natsserver.Account) bool {
+		return !slices.ContainsFunc(old.Accounts, func(o *natsserver.Account) bool { return o.Name == a.Name })
+	})
 }
 
 // fixed finds what only a restart can change.

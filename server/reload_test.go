@@ -9,6 +9,7 @@ import (
 	"github.com/deltran/deltran-bus/config"
 	"github.com/deltran/deltran-bus/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 func TestReload(t *testing.T) {
@@ -130,4 +131,57 @@ func TestReloadSwitchesAuthenticationOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	nc.Close()
+}
+
+// Services, tenants and mappings come and go by reloads; the streams stay in their account, and JetStream with them.
+func TestReloadAccounts(t *testing.T) {
+	t.Setenv("DELTRAN_TEST_PASSWORD", "s3cret-password")
+	dir := t.TempDir()
+	const (
+		service = "[[services]]\nname = \"desk\"\npassword = \"env:DELTRAN_TEST_PASSWORD\"\npublishes = [\"events.risk.*\"]\n"
+		another = "[[services]]\nname = \"other\"\npassword = \"env:DELTRAN_TEST_PASSWORD\"\npublishes = [\"events.risk.*\"]\n"
+		tenant  = "[nats.accounts.TENANT]\njetstream = true\nusers = [{ user = \"tenant\", password = \"env:DELTRAN_TEST_PASSWORD\" }]\n"
+		mapping = "[nats.mappings]\n\"events.risk.old\" = \"events.risk.new\"\n"
+	)
+	s := start(t, at(t, dir))
+	stored := uint64(0)
+	for i, text := range []string{service, service + another + tenant, mapping + service, mapping + service + tenant, mapping, service, ""} {
+		for range 2 { // a second reload finds nothing new
+			if err := s.Reload(context.Background(), at(t, dir, toml(text))); err != nil {
+				t.Fatal(i, err)
+			}
+			publish(t, js(t, s), "events.risk.old", 1)
+			stored++
+			for _, user := range []string{"desk", "other"} {
+				if !strings.Contains(text, "\""+user+"\"") {
+					continue
+				}
+				nc, err := nats.Connect(s.ClientURL(), nats.UserInfo(user, "s3cret-password"))
+				if err != nil {
+					t.Fatal(i, err)
+				}
+				service, err := jetstream.New(nc)
+				if err != nil {
+					t.Fatal(err)
+				}
+				publish(t, service, "events.risk.old", 1)
+				stored++
+				nc.Close()
+			}
+			if n := messages(t, js(t, s), "RISK"); n != stored {
+				t.Fatalf("%d: %d messages, want %d", i, n, stored)
+			}
+			risk, err := js(t, s).Stream(context.Background(), "RISK")
+			if err != nil {
+				t.Fatal(err)
+			}
+			last, err := risk.GetMsg(context.Background(), stored)
+			if want := map[bool]string{true: "events.risk.new", false: "events.risk.old"}[strings.Contains(text, mapping)]; err != nil || last.Subject != want {
+				t.Errorf("%d: stored as %v, %v", i, last, err)
+			}
+		}
+	}
+	if h := s.NATS().Healthz(nil); h.Status != "ok" {
+		t.Error(h.Error)
+	}
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -57,16 +59,40 @@ func withRemote(command func(*cli.Context, *remote) error) cli.ActionFunc {
 		if err != nil {
 			return err
 		}
-		if err := r.connect(c, server); err != nil {
+		var refused context.CancelCauseFunc
+		c.Context, refused = context.WithCancelCause(c.Context)
+		defer refused(nil)
+		if err := r.connect(c, server, refused); err != nil {
 			return err
 		}
 		defer r.nc.Close()
-		return command(c, r)
+		err = command(c, r)
+		if cause := context.Cause(c.Context); errors.Is(cause, nats.ErrPermissionViolation) {
+			return notPermitted(cause)
+		}
+		return err
 	}
 }
 
-func (r *remote) connect(c *cli.Context, server string) (err error) {
-	opts := []nats.Option{nats.Name("deltran-bus " + c.Command.Name), nats.Timeout(c.Duration("timeout")), nats.MaxReconnects(0)}
+var permission = regexp.MustCompile(`(?i)permissions violation for (\w+)[^"]*"([^"]*)"`)
+
+// notPermitted words the server's refusal of what a command asked for.
+func notPermitted(err error) error {
+	what := err.Error()
+	if m := permission.FindStringSubmatch(what); m != nil {
+		what = strings.ToLower(m[1]) + " " + m[2]
+	}
+	return fmt.Errorf("whoever this is logged in as may not %s; log in as a service whose role is observer (to look) or operator (to change), see deltran-bus permissions", what)
+}
+
+// connect logs in. What the server does not permit it would leave unanswered: refused is told.
+func (r *remote) connect(c *cli.Context, server string, refused context.CancelCauseFunc) (err error) {
+	opts := []nats.Option{nats.Name("deltran-bus " + c.Command.Name), nats.Timeout(c.Duration("timeout")), nats.MaxReconnects(0),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				refused(err)
+			}
+		})}
 	if f := c.String("creds"); f != "" {
 		opts = append(opts, nats.UserCredentials(f))
 	}

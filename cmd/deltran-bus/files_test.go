@@ -23,6 +23,7 @@ import (
 
 	"github.com/deltran/deltran-bus/ledger"
 	"github.com/gofrs/flock"
+	"github.com/nats-io/nats.go"
 )
 
 var fileCommands = map[string]func(*script, []string){
@@ -89,9 +90,10 @@ func (s *script) unchanged(args []string) {
 func (s *script) hold(args []string) {
 	s.want(args, 1, "hold port|lock DIR")
 	if args[0] == "client" {
-		nc, err := s.connect()
+		away := make(chan struct{})
+		nc, err := s.connect(nats.ClosedHandler(func(*nats.Conn) { close(away) }))
 		s.Check(err)
-		s.held = append(s.held, nc.Close)
+		s.held, s.away = append(s.held, nc.Close), away
 		return
 	}
 	if args[0] == "lock" {

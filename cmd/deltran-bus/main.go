@@ -118,6 +118,7 @@ Exit codes: 0 ok, 1 failed, 3 differences or problems found (plan, apply, doctor
 			{Name: "apply", Usage: "make what is there match the declaration", Flags: applyFlags(), Action: withRemote(apply)},
 			{Name: "status", Usage: "show streams and consumers: what is in them and who lags", Flags: statusFlags(), Action: withRemote(status)},
 			{Name: "doctor", Usage: "look for what is wrong, and say how to mend it", Flags: doctorFlags(), Action: doctor},
+			{Name: "permissions", Usage: "show what each service may do, and why", ArgsUsage: "[SERVICE]", Flags: permissionsFlags(), Action: permissions},
 			{Name: "healthcheck", Usage: "exit 0 when the bus is ready", Flags: healthFlags(), Action: healthcheck},
 			{Name: "accept-loss", Usage: "let the bus go on without what a stream has lost", ArgsUsage: "STREAM…", Flags: acceptFlags(), Action: acceptLoss},
 			{Name: "version", Usage: "print the versions", Flags: []cli.Flag{jsonFlag}, Action: printVersion},

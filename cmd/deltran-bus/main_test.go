@@ -54,6 +54,8 @@ func (t tight) Run() int {
 //	messages STREAM N                  the stream has to hold N messages
 //	aged STREAM DURATION               wait until its newest message is that old
 //	denied                             nobody comes in without logging in
+//	refuses publish|subscribe SUBJECT  the server does not permit it
+//	gone                               wait until the client that is held has been sent away
 //
 //	http METHOD URL CODE               the answer's body becomes stdout
 //	nowhere TEXT                       the text is on none of the monitor's pages
@@ -122,7 +124,8 @@ type world struct {
 	known     map[string]string // addresses, and what they are shown as
 	stock     *stock
 	held      []func()
-	writer    *os.File // the other end of the fifo that somebody waits for
+	away      <-chan struct{} // closed when the client that is held is not connected any more
+	writer    *os.File        // the other end of the fifo that somebody waits for
 	snapshots map[string]string
 }
 

@@ -26,6 +26,8 @@ var natsCommands = map[string]func(*script, []string){
 	"messages":    (*script).messages,
 	"aged":        (*script).aged,
 	"denied":      (*script).denied,
+	"refuses":     (*script).refuses,
+	"gone":        (*script).gone,
 	"http":        (*script).http,
 	"nowhere":     (*script).nowhere,
 	"json":        (*script).json,
@@ -62,12 +64,12 @@ func (s *script) natsServer(args []string) {
 }
 
 // connect is a client like any other.
-func (s *script) connect() (*nats.Conn, error) {
+func (s *script) connect(more ...nats.Option) (*nats.Conn, error) {
 	url := s.Getenv("NATS_URL")
 	if url == "" {
 		url = s.Getenv("CLIENT")
 	}
-	opts := []nats.Option{nats.MaxReconnects(0), nats.Timeout(patience)}
+	opts := append([]nats.Option{nats.MaxReconnects(0), nats.Timeout(patience)}, more...)
 	if strings.HasPrefix(url, "tls:") {
 		opts = append(opts, nats.RootCAs(s.MkAbs("ca.pem")))
 	}
@@ -147,6 +149,33 @@ func (s *script) denied([]string) {
 	}
 	if !errors.Is(err, nats.ErrAuthorization) {
 		s.Fatalf("a client without log-in got: %v", err)
+	}
+}
+
+// refuses asks for what the server has to refuse.
+func (s *script) refuses(args []string) {
+	s.want(args, 2, "refuses publish|subscribe SUBJECT")
+	nc, err := s.connect(nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	s.Check(err)
+	defer nc.Close()
+	if args[0] == "publish" {
+		err = nc.Publish(args[1], nil)
+	} else {
+		_, err = nc.SubscribeSync(args[1])
+	}
+	s.Check(err)
+	s.Check(nc.Flush())
+	if err := nc.LastError(); !errors.Is(err, nats.ErrPermissionViolation) {
+		s.Fatalf("it is not refused: %v", err)
+	}
+}
+
+// gone waits until the server has sent the client that was held away.
+func (s *script) gone([]string) {
+	select {
+	case <-s.away:
+	case <-time.After(patience):
+		s.Fatalf("it is still there")
 	}
 }
 
