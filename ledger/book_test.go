@@ -220,6 +220,29 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// A process that had not read the manifest before it wrote one gave it the number of an older one, which was then read in its
+// place: everything that had changed since looked damaged.
+func TestManifestOfTheLastStop(t *testing.T) {
+	t.Parallel()
+	store := t.TempDir()
+	for i := range 5 {
+		b, _, _ := open(t, store)
+		if i%2 == 0 {
+			if _, err := b.Manifest(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := ledger.Manifest{"f": {Size: int64(i)}}
+		if err := b.Stop(want); err != nil {
+			t.Fatal(err)
+		}
+		b, _, _ = open(t, store)
+		if got, err := b.Manifest(); err != nil || !cmp.Equal(got, want) {
+			t.Fatalf("stop %d: %v, %v", i, got, err)
+		}
+	}
+}
+
 // FuzzOpen reads whatever stands in the folder: it may refuse, and says of what it takes that it is whole.
 func FuzzOpen(f *testing.F) {
 	store := f.TempDir()

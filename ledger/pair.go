@@ -17,6 +17,7 @@ import (
 type pair struct {
 	dir, name  string
 	generation uint64 // of the last one written or read
+	known      bool   // whether it was read or written yet
 }
 
 func (p *pair) path(generation uint64) string {
@@ -58,6 +59,7 @@ func (p *pair) read(doc any) (ok bool, damaged []string, err error) {
 			best, p.generation = body, generation
 		}
 	}
+	p.known = true
 	if best == nil {
 		return false, damaged, nil
 	}
@@ -88,6 +90,11 @@ func (p *pair) write(doc any) error {
 	body, err := json.Marshal(doc)
 	if err != nil {
 		return err
+	}
+	if !p.known { // which of the two is the older?
+		if _, _, err := p.read(new(json.RawMessage)); err != nil {
+			return err
+		}
 	}
 	generation := p.generation + 1
 	path := p.path(generation)
