@@ -38,7 +38,7 @@ func clearHalfMade(store string, page ledger.Page) (cleared []string, err error)
 		half, err := halfMade(dir)
 		if line, known := page.Stream(filepath.Base(dir)); known && filepath.Base(filepath.Dir(filepath.Dir(dir))) == natsserver.DEFAULT_GLOBAL_ACCOUNT {
 			_, there := os.Lstat(filepath.Join(dir, natsserver.JetStreamMetaFile))
-			half = line.Going && errors.Is(there, fs.ErrNotExist)
+			half = line.Going && (half || errors.Is(there, fs.ErrNotExist)) // half deleted, or half made anew
 		}
 		if err != nil {
 			return cleared, err

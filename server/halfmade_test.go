@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/deltran/deltran-bus/ledger"
 )
 
 // A crash while a stream was being made left a folder on which the bus never started again.
@@ -47,6 +49,25 @@ func TestHalfDeletedStream(t *testing.T) {
 	dir := filled(t)
 	audit := streamDir(dir, "AUDIT")
 	if err := errors.Join(os.Remove(filepath.Join(audit, "meta.inf")), os.Rename(audit, streamDir(dir, ".AUDIT"))); err != nil {
+		t.Fatal(err)
+	}
+	if n := messages(t, js(t, start(t, at(t, dir))), "AUDIT"); n != 0 {
+		t.Errorf("%d messages", n)
+	}
+}
+
+// Killed while it makes a stream anew that somebody deleted a moment before, nothing is lost either.
+func TestHalfMadeAnew(t *testing.T) {
+	t.Parallel()
+	dir := filled(t)
+	rewrite(t, dir, func(p *ledger.Page) {
+		p.Clean = false
+		for i := range p.Streams {
+			p.Streams[i].Going = p.Streams[i].Name == "AUDIT"
+		}
+	})
+	audit := streamDir(dir, "AUDIT")
+	if err := errors.Join(os.RemoveAll(audit), os.MkdirAll(audit, 0o700), os.WriteFile(filepath.Join(audit, "meta.inf"), []byte("{}"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	if n := messages(t, js(t, start(t, at(t, dir))), "AUDIT"); n != 0 {
