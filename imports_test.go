@@ -13,6 +13,7 @@ const module = "github.com/deltran/deltran-bus/"
 // types of a plan that server's State holds.
 var may = map[string][]string{
 	"access":          {},
+	"backup":          {},
 	"blocks":          {},
 	"config":          {"access"},
 	"event":           {},
@@ -21,8 +22,8 @@ var may = map[string][]string{
 	"bootstrap":       {"config"},
 	"server":          {"blocks", "bootstrap", "config", "integrity", "ledger"},
 	"bustest":         {"config", "event", "server"},
-	"monitor":         {"bootstrap", "ledger", "server"},
-	"cmd/deltran-bus": {"access", "bootstrap", "config", "ledger", "monitor", "server"},
+	"monitor":         {"backup", "bootstrap", "ledger", "server"},
+	"cmd/deltran-bus": {"access", "backup", "bootstrap", "config", "ledger", "monitor", "server"},
 	"scripts/bench":   {"config", "scripts/internal/busproc", "scripts/internal/tools", "server"}, // it measures the bus as a library too
 }
 

@@ -210,6 +210,9 @@ func (b *book) look(n *natsserver.Server, now time.Time) (ledger.Page, error) {
 	if err != nil {
 		return page, err
 	}
+	maps.DeleteFunc(b.seen, func(name string, _ sight) bool { // one that comes back, as a restore brings it, is not the one that went
+		return !slices.ContainsFunc(streams, func(st ledger.Stream) bool { return st.Name == name })
+	})
 	asked, going := b.requests(now)
 	var errs []error
 	for _, st := range streams {

@@ -1,0 +1,181 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// old is a stream that stands in the place of one that is to be restored.
+type old struct {
+	name     string
+	cfg      config // as it was before anybody touched it
+	state    state
+	pristine bool // it never held a message, so that nobody has to be asked
+	parked   bool
+	deleted  bool
+}
+
+// look finds what stands in the way, and refuses what may not be taken out of it. It changes nothing.
+func (r *restore) look(ctx context.Context) error {
+	var errs []error
+	for _, t := range r.targets {
+		info, err := r.info(ctx, t.name, false)
+		if isAPI(err, errStreamNotFound) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", t.name, err)
+		}
+		cfg, err := parseConfig(info.Config)
+		if err != nil {
+			return err
+		}
+		o := &old{name: t.name, cfg: cfg.unparked(), state: info.State, parked: cfg.noted(notedParked) != "",
+			pristine: info.State.LastSeq == 0 || cfg.noted(notedRestoring) != ""}
+		if !o.pristine && !r.o.Replace {
+			errs = append(errs, fmt.Errorf("stream %s is %w, and holds %s; --replace puts the archive's in its place, --stream %s --as NAME beside it", t.name, ErrExists, count(info.State.Msgs), t.from.Name))
+		}
+		r.old = append(r.old, o)
+	}
+	return errors.Join(errs...)
+}
+
+// clear makes way: what is there is kept in an archive, takes no publishes any more, and goes.
+func (r *restore) clear(ctx context.Context) error {
+	if len(r.old) == 0 {
+		return nil
+	}
+	m, err := r.keep(ctx)
+	if err != nil {
+		return err
+	}
+	later := false // something was published since
+	for _, o := range r.old {
+		if err := r.park(ctx, o); err != nil {
+			return fmt.Errorf("stream %s: taking its subjects from it: %w", o.name, err)
+		}
+		info, err := r.info(ctx, o.name, false)
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", o.name, err)
+		}
+		if s := m.Stream(o.name); info.State.LastSeq == s.LastSeq {
+			continue
+		}
+		if o.pristine && o.state.LastSeq == 0 && !r.o.Replace {
+			return fmt.Errorf("stream %s is %w: a message has come in just now; --replace takes that as well", o.name, ErrExists)
+		}
+		later = true
+	}
+	if later { // nothing comes any more
+		before := r.kept
+		if _, err := r.keep(ctx); err != nil {
+			return err
+		}
+		_ = os.Remove(before)
+	}
+	for _, o := range r.old {
+		if err := r.delete(ctx, o.name); err != nil {
+			return fmt.Errorf("stream %s: %w", o.name, err)
+		}
+		o.deleted = true
+	}
+	return nil
+}
+
+// keep writes what is to be replaced into an archive: beside the file, or where it goes away again if there is nothing in
+// it that could be missed.
+func (r *restore) keep(ctx context.Context) (*Manifest, error) {
+	var names []string
+	for _, o := range r.old {
+		names = append(names, o.name)
+	}
+	for now := time.Now(); ; now = now.Add(time.Second) {
+		if r.kept = r.beside(now); r.temporary() {
+			r.kept = filepath.Join(r.shop.dir, filepath.Base(r.kept))
+		}
+		m, _, err := CreateFile(ctx, r.nc, r.kept, CreateOptions{Streams: names, Version: r.o.Version, Damaged: true, Wait: r.wait, Temp: r.shop.dir})
+		if errors.Is(err, os.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("keeping what is there in %s: %w", r.kept, err)
+		}
+		return m, nil
+	}
+}
+
+// temporary reports whether nothing of what is replaced could be missed.
+func (r *restore) temporary() bool {
+	for _, o := range r.old {
+		if !o.pristine {
+			return false
+		}
+	}
+	return true
+}
+
+// park takes a stream's subjects from it, so that publishers are told that nobody stores what they publish, rather than that
+// it is stored in a stream that goes.
+func (r *restore) park(ctx context.Context, o *old) error {
+	cfg, ok := o.cfg.parked()
+	if !ok {
+		return nil
+	}
+	if err := r.ask(ctx, "STREAM.UPDATE."+o.name, cfg, nil); err != nil {
+		return err
+	}
+	o.parked = true
+	return nil
+}
+
+func (r *restore) delete(ctx context.Context, stream string) error {
+	err := r.ask(ctx, "STREAM.DELETE."+stream, nil, nil)
+	if isAPI(err, errStreamNotFound) {
+		return nil
+	}
+	return err
+}
+
+// putBack makes everything as it was before: what was made goes, what was parked takes publishes again, what was deleted is
+// restored from where it was kept. It works also when the caller has given up.
+func (r *restore) putBack(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Hour)
+	defer cancel()
+	var errs []error
+	for _, t := range r.targets {
+		if t.made {
+			if err := r.delete(ctx, t.name); err != nil {
+				errs = append(errs, fmt.Errorf("stream %s, which is not whole: %w", t.name, err))
+			}
+		}
+	}
+	var gone []string
+	for _, o := range r.old {
+		switch {
+		case o.deleted:
+			gone = append(gone, o.name)
+		case o.parked:
+			if err := r.ask(ctx, "STREAM.UPDATE."+o.name, o.cfg, nil); err != nil {
+				errs = append(errs, fmt.Errorf("stream %s, giving its subjects back: %w", o.name, err))
+			}
+		}
+	}
+	if len(gone) > 0 {
+		_, err := Restore(ctx, r.nc, r.kept, RestoreOptions{Streams: gone, Temp: r.o.Temp, Wait: r.wait, Expire: true})
+		if err != nil {
+			if to := r.beside(time.Now()); r.temporary() && os.Rename(r.kept, to) == nil { // with the workshop it would be gone
+				r.kept = to
+			}
+			errs = append(errs, fmt.Errorf("bringing back what was there: %w; it is in %s: deltran-bus backup restore %s", err, r.kept, r.kept))
+		} else if !r.temporary() {
+			_ = os.Remove(r.kept)
+		}
+	} else if r.kept != "" && !r.temporary() {
+		_ = os.Remove(r.kept)
+	}
+	return errors.Join(errs...)
+}
