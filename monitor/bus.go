@@ -3,6 +3,7 @@ package monitor
 import (
 	"runtime"
 
+	"github.com/deltran/deltran-bus/backup"
 	"github.com/deltran/deltran-bus/ledger"
 	"github.com/deltran/deltran-bus/server"
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -21,6 +22,12 @@ var (
 	layoutMissing    = gauge("deltran_bus_layout_missing", "Streams and consumers that are declared and not there.")
 
 	findings = gauge("deltran_bus_findings", "What is wrong with the store, by kind: something lost, damaged, or less durable than promised.", "kind")
+
+	backupEvery    = gauge("deltran_bus_backup_interval_seconds", "How often a backup is due; the backup series are there only with a schedule.")
+	backupLast     = gauge("deltran_bus_backup_last_success_timestamp_seconds", "The moment that the last good backup stands for; no series before the first one.")
+	backupDuration = gauge("deltran_bus_backup_last_duration_seconds", "How long the last good backup took.")
+	backupSize     = gauge("deltran_bus_backup_last_size_bytes", "How large the last good backup is.")
+	backupFailures = gauge("deltran_bus_backup_failures", "Backups that have failed in a row since the last good one.")
 
 	storeUsed     = gauge("deltran_bus_store_used_bytes", "Bytes of file storage in use.")
 	storeLimit    = gauge("deltran_bus_store_limit_bytes", "Bytes of file storage that all streams together may use (max_file_store).")
@@ -50,8 +57,27 @@ func (c *collector) bus(out sink, now Readiness) {
 	for _, k := range ledger.Kinds {
 		out(sample{findings, labels([]string{"kind"}, string(k)), float64(found[k])})
 	}
+	backups(out, now.Backup)
 	if now.Phase == server.Serving { // before, what is missing is still being made
 		out(sample{layoutMissing, nil, float64(len(now.Missing))})
+	}
+}
+
+// backups are the series of the schedule.
+func backups(out sink, b *backup.Status) {
+	if b == nil {
+		return
+	}
+	out(sample{backupEvery, nil, b.Every})
+	failures := 0
+	if b.Failed != nil {
+		failures = b.Failed.Times
+	}
+	out(sample{backupFailures, nil, float64(failures)})
+	if b.Last != nil {
+		out(sample{backupLast, nil, seconds(b.Last.Moment)})
+		out(sample{backupDuration, nil, b.Last.Seconds})
+		out(sample{backupSize, nil, float64(b.Last.Size)})
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/deltran/deltran-bus/backup"
 	"github.com/deltran/deltran-bus/server"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,6 +45,7 @@ type Options struct {
 	ServerID    string                 // label server_id of the exporter's series; empty: URL(), as the exporter does
 	Logger      *slog.Logger           // empty: nothing is logged
 	Collectors  []prometheus.Collector // served at /metrics beside ours
+	Backup      func() *backup.Status  // how the schedule of backups stands; nil, or nothing from it: there is none
 }
 
 // Limits of one HTTP exchange. They bound what a slow or hostile client can hold, not what an answer may contain.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/deltran/deltran-bus/backup"
 	"github.com/deltran/deltran-bus/bootstrap"
 	"github.com/deltran/deltran-bus/ledger"
 	"github.com/deltran/deltran-bus/server"
@@ -24,6 +25,8 @@ type Readiness struct {
 
 	Findings []ledger.Finding `json:"findings"`            // what is wrong with the store; those that hold the bus make it unready
 	LedgerID string           `json:"ledger_id,omitempty"` // what a decision about them is about
+
+	Backup *backup.Status `json:"backup,omitempty"` // how the schedule of backups stands; it makes no bus unready
 }
 
 // readiness looks now: the layout has to stand, and NATS to find nothing wrong with itself, such as a stream that cannot
@@ -51,6 +54,9 @@ func (m *Monitor) standing() Readiness {
 	st := m.bus.State()
 	r := Readiness{Phase: st.Phase, Since: st.Since, Missing: []string{}, Held: held(st), Undeclared: undeclared(st), Findings: []ledger.Finding{}, LedgerID: st.LedgerID}
 	r.Findings = append(r.Findings, st.Findings...)
+	if m.opts.Backup != nil {
+		r.Backup = m.opts.Backup()
+	}
 	switch s := m.bus.NATS(); {
 	case st.Err != nil:
 		r.Error = st.Err.Error()

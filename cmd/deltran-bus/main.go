@@ -26,7 +26,7 @@ var begun = time.Now()
 const (
 	exitOK        = 0
 	exitFailed    = 1  // what was asked for did not work
-	exitDifferent = 3  // plan, apply: there are differences left
+	exitDifferent = 3  // plan, apply: there are differences left; backup verify: something is wrong
 	exitUsage     = 64 // the command line is wrong
 	exitConfig    = 78 // the configuration is wrong
 )
@@ -50,7 +50,8 @@ func main() {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, release := untilSignal(ctx)
 	defer release()
-	return report(newApp(stdin, stdout, stderr).RunContext(ctx, args), stderr)
+	app := newApp(stdin, stdout, stderr)
+	return report(app.RunContext(ctx, flagsFirst(app, args)), stderr)
 }
 
 // untilSignal is signal.NotifyContext, but that when the context has ended nobody catches signals any more: the second
@@ -104,7 +105,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 DELTRAN_BUS_STORE_DIR for --store-dir. A flag wins over the environment, the environment over the file, the
 file over what is built in.
 
-Exit codes: 0 ok, 1 failed, 3 differences or problems found (plan, apply, doctor), 64 wrong usage, 78 wrong configuration.`,
+Exit codes: 0 ok, 1 failed, 3 differences or problems found (plan, apply, doctor, backup verify), 64 wrong usage, 78 wrong configuration.`,
 		Version: version(),
 		Reader:  stdin, Writer: stdout, ErrWriter: stderr,
 		ExitErrHandler: func(*cli.Context, error) {},
@@ -119,6 +120,7 @@ Exit codes: 0 ok, 1 failed, 3 differences or problems found (plan, apply, doctor
 			{Name: "status", Usage: "show streams and consumers: what is in them and who lags", Flags: statusFlags(), Action: withRemote(status)},
 			{Name: "doctor", Usage: "look for what is wrong, and say how to mend it", Flags: doctorFlags(), Action: doctor},
 			{Name: "permissions", Usage: "show what each service may do, and why", ArgsUsage: "[SERVICE]", Flags: permissionsFlags(), Action: permissions},
+			{Name: "backup", Usage: "archives of streams: written, proven, restored", ArgsUsage: "COMMAND", Subcommands: backupCommands(), Action: noBackupCommand},
 			{Name: "healthcheck", Usage: "exit 0 when the bus is ready", Flags: healthFlags(), Action: healthcheck},
 			{Name: "accept-loss", Usage: "let the bus go on without what a stream has lost", ArgsUsage: "STREAM…", Flags: acceptFlags(), Action: acceptLoss},
 			{Name: "version", Usage: "print the versions", Flags: []cli.Flag{jsonFlag}, Action: printVersion},
@@ -127,6 +129,10 @@ Exit codes: 0 ok, 1 failed, 3 differences or problems found (plan, apply, doctor
 	app.OnUsageError = onUsageError
 	for _, c := range app.Commands {
 		c.OnUsageError = onUsageError
+		for _, sub := range c.Subcommands {
+			sub.OnUsageError = onUsageError
+			sub.HideHelpCommand = true // "help" may be a stream
+		}
 		if c.ArgsUsage == "" {
 			c.Action = noArguments(c.Action)
 		}

@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,6 +44,8 @@ type bus struct {
 	systemd notifier
 	unwatch func() // nil until the bus is ready
 	settled func() // when it is
+
+	scheduled atomic.Pointer[scheduled] // nil: no backups
 }
 
 func serve(c *cli.Context) (err error) {
@@ -132,7 +135,7 @@ func (b *bus) open(cfg *config.Config) (err error) {
 	}
 	if cfg.Monitor.Listen != "" {
 		if b.mon, err = monitor.Open(cfg.Monitor.Listen, b.srv, monitor.Options{
-			Version: version(), Debug: cfg.Monitor.Debug, AllowOrigin: cfg.Monitor.AllowOrigin, Logger: b.log,
+			Version: version(), Debug: cfg.Monitor.Debug, AllowOrigin: cfg.Monitor.AllowOrigin, Logger: b.log, Backup: b.backupStatus,
 		}); err != nil {
 			return err
 		}
@@ -159,6 +162,7 @@ func (b *bus) open(cfg *config.Config) (err error) {
 	b.banner(ready)
 	b.systemd.ready()
 	b.unwatch = b.systemd.watch(b.srv)
+	b.backUp(cfg)
 	return nil
 }
 
@@ -181,6 +185,7 @@ func (b *bus) reload() {
 		b.log.Error("reload refused", "error", err)
 		return
 	}
+	b.backUp(cfg)
 	st := b.srv.State()
 	b.log.Info("reloaded", "changed", len(st.Done.Changes), "held_back", len(st.Plan.Changes))
 	b.logHeld(st)
@@ -193,6 +198,7 @@ func (b *bus) end(err error) error {
 	if b.unwatch != nil {
 		b.unwatch()
 	}
+	b.noBackup()
 	if asked && (errors.Is(err, context.Canceled) || errors.Is(err, server.ErrInterrupted) || errors.Is(err, server.ErrHolding)) {
 		b.log.Info("stopped before it was ready")
 		err = nil

@@ -23,6 +23,8 @@ func statusFlags() []cli.Flag { return remoteFlags() }
 type overview struct {
 	Server  string         `json:"server"`
 	Streams []streamStatus `json:"streams"`
+
+	Backup *backupOverview `json:"backup,omitempty"` // of the bus on this machine, if it makes backups
 }
 
 type streamStatus struct {
@@ -57,6 +59,9 @@ func status(c *cli.Context, r *remote) error {
 		return err
 	}
 	o.Server = plainURL(r.nc.ConnectedUrl())
+	if c.String("server") == "" {
+		o.Backup = backups(r.cfg)
+	}
 	if c.Bool("json") {
 		return writeJSON(c.App.Writer, o)
 	}
@@ -125,7 +130,10 @@ func (o overview) write(w io.Writer, now time.Time) error {
 				c.AckFloor, s.LastSeq, note(c.Declared, ""))
 		}
 	}
-	return tw.Flush()
+	if err := tw.Flush(); err != nil || o.Backup == nil {
+		return err
+	}
+	return o.Backup.write(w, now)
 }
 
 // full is how much of its quota a stream has taken.
