@@ -72,7 +72,7 @@ func TestPrefix(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, seq := range []uint64{1, last / 2, last} {
+		for _, seq := range []uint64{1, (last + 1) / 2, last} {
 			want, err := src.GetMsg(t.Context(), seq)
 			if err != nil {
 				t.Fatal(err)
