@@ -23,7 +23,7 @@ var may = map[string][]string{
 	"server":          {"blocks", "bootstrap", "config", "integrity", "ledger"},
 	"bustest":         {"config", "event", "server"},
 	"monitor":         {"backup", "bootstrap", "ledger", "server"},
-	"cmd/deltran-bus": {"access", "backup", "bootstrap", "config", "ledger", "monitor", "server"},
+	"cmd/deltran-bus": {"access", "backup", "bootstrap", "config", "event", "ledger", "monitor", "server"},
 	"scripts/bench":   {"config", "scripts/internal/busproc", "scripts/internal/tools", "server"}, // it measures the bus as a library too
 }
 

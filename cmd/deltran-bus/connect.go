@@ -93,6 +93,14 @@ func (r *remote) connect(c *cli.Context, server string, refused context.CancelCa
 				refused(err)
 			}
 		})}
+	if c.Command.Name == "tail" { // which goes on when the bus has been started again
+		opts = append(opts, nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond),
+			nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
+				if err != nil {
+					fmt.Fprintln(c.App.ErrWriter, "deltran-bus: the connection is lost; waiting for another")
+				}
+			}))
+	}
 	if f := c.String("creds"); f != "" {
 		opts = append(opts, nats.UserCredentials(f))
 	}

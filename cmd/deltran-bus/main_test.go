@@ -52,6 +52,7 @@ func (t tight) Run() int {
 //	delete STREAM                      delete it
 //	publish SUBJECT N                  publish N messages, each acknowledged by JetStream
 //	messages STREAM N                  the stream has to hold N messages
+//	consumers STREAM N                 wait until the stream has N consumers
 //	aged STREAM DURATION               wait until its newest message is that old
 //	denied                             nobody comes in without logging in
 //	refuses publish|subscribe SUBJECT  the server does not permit it

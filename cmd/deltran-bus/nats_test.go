@@ -24,6 +24,7 @@ var natsCommands = map[string]func(*script, []string){
 	"delete":      (*script).delete,
 	"publish":     (*script).publish,
 	"messages":    (*script).messages,
+	"consumers":   (*script).consumers,
 	"aged":        (*script).aged,
 	"denied":      (*script).denied,
 	"refuses":     (*script).refuses,
@@ -132,6 +133,16 @@ func (s *script) messages(args []string) {
 	s.want(args, 2, "messages STREAM N")
 	if have := fmt.Sprint(s.info(args[0]).State.Msgs); have != args[1] {
 		s.Fatalf("%s holds %s messages, not %s", args[0], have, args[1])
+	}
+}
+
+func (s *script) consumers(args []string) {
+	s.want(args, 2, "consumers STREAM N")
+	deadline := time.Now().Add(patience)
+	for have := ""; have != args[1]; {
+		if have = fmt.Sprint(s.info(args[0]).State.Consumers); time.Now().After(deadline) {
+			s.Fatalf("%s has %s consumers, not %s", args[0], have, args[1])
+		}
 	}
 }
 
