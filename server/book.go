@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,14 +35,17 @@ type book struct {
 	seen    map[string]sight
 	nc      *nats.Conn
 
+	mu    sync.Mutex           // over page, asked, going, and writing pages
 	asked map[string]time.Time // streams of which somebody asked to remove messages, or to change the rules
 	going map[string]time.Time // streams that somebody asked to delete
-	msgs  chan *nats.Msg       // such requests
+	msgs  chan *nats.Msg       // such requests; nil asks whether all before it were heard
+	heard chan struct{}        // the answer
 	deaf  atomic.Bool          // some of them may not have been heard
 
-	quit, done chan struct{}
-	failing    bool
-	lost       map[string]bool // streams of which it was told that something is lost
+	quit    chan struct{}
+	ended   sync.WaitGroup
+	failing bool
+	lost    map[string]bool // streams of which it was told that something is lost
 }
 
 // removals are JetStream's requests after which a stream may hold less.
@@ -60,7 +64,7 @@ func (s *Server) keepLedger(accepted bool) error {
 	b := &book{
 		s: s, led: s.ledger, page: page, folders: folders{}, seen: map[string]sight{}, lost: map[string]bool{},
 		asked: map[string]time.Time{}, going: map[string]time.Time{},
-		msgs: make(chan *nats.Msg, 64<<10), quit: make(chan struct{}), done: make(chan struct{}),
+		msgs: make(chan *nats.Msg, 64<<10), heard: make(chan struct{}), quit: make(chan struct{}),
 	}
 	nc, err := s.Connect(nats.Name("deltran-bus ledger"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) { b.deaf.Store(true) }))
 	if err != nil {
@@ -77,21 +81,56 @@ func (s *Server) keepLedger(accepted bool) error {
 	if b.keep, _ = s.ledger.Keepsakes(); b.keep == nil {
 		b.keep = ledger.Keep{} // they are copies; new ones are made
 	}
+	b.ended.Go(b.hear)
 	if accepted { // what was is forgotten, and the word is used up
 		b.page.Streams = nil
-		err = errors.Join(b.turn(time.Now()), s.ledger.UseUp())
-	}
-	if err != nil {
-		nc.Close()
-		return fmt.Errorf("ledger: %w", err)
+		if err := errors.Join(b.turn(time.Now()), s.ledger.UseUp()); err != nil {
+			b.stop()
+			return fmt.Errorf("ledger: %w", err)
+		}
 	}
 	s.book = b
-	go b.run()
+	b.ended.Go(b.run)
 	return nil
 }
 
-// heard notes what a client asks for; news says that it was not asked a moment ago.
-func (b *book) heard(m *nats.Msg, now time.Time) (news bool) {
+// stop ends it without a last page.
+func (b *book) stop() {
+	close(b.quit)
+	b.ended.Wait()
+	b.nc.Close()
+	b.s.owned.Add(-1)
+}
+
+// hear notes what clients ask to be removed, and has it written into the last page at once: a kill right after a stream was
+// deleted must not look like a loss. It waits for nothing else.
+func (b *book) hear() {
+	for {
+		select {
+		case <-b.quit:
+			return
+		case m := <-b.msgs:
+			if m == nil {
+				select {
+				case b.heard <- struct{}{}:
+				case <-b.quit:
+				}
+				continue
+			}
+			b.mu.Lock()
+			if now := time.Now(); b.note(m, now) {
+				page := b.promised(now)
+				if b.led.Write(page) == nil { // if it cannot be written, the next turn says so
+					b.page = page
+				}
+			}
+			b.mu.Unlock()
+		}
+	}
+}
+
+// note remembers what a client asks for; news says that it was not asked a moment ago.
+func (b *book) note(m *nats.Msg, now time.Time) (news bool) {
 	name := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
 	_, known := b.asked[name]
 	b.asked[name] = now
@@ -102,26 +141,21 @@ func (b *book) heard(m *nats.Msg, now time.Time) (news bool) {
 	return !known
 }
 
-// listen takes the requests that have come.
-func (b *book) listen(now time.Time) {
-	for {
-		select {
-		case m := <-b.msgs:
-			b.heard(m, now)
-			continue
-		default:
-		}
-		break
+// listen returns when everything was heard that was asked until now. It is false if NATS is being shut down, or has to.
+func (b *book) listen() bool {
+	if b.nc.FlushTimeout(bookFlush) != nil {
+		return false
 	}
-	if b.deaf.Swap(false) { // it may have been about any
-		for _, s := range b.page.Streams {
-			b.asked[s.Name], b.going[s.Name] = now, now
-		}
+	b.msgs <- nil
+	select {
+	case <-b.heard:
+		return true
+	case <-b.quit:
+		return false
 	}
 }
 
 func (b *book) run() {
-	defer close(b.done)
 	tick := time.NewTicker(bookEvery)
 	defer tick.Stop()
 	for {
@@ -130,36 +164,11 @@ func (b *book) run() {
 			b.s.log.Error("the ledger cannot be written; what is lost from now on may not be noticed at the next start", "error", err)
 		}
 		b.failing = err != nil
-		if !b.await(tick.C) {
-			return
-		}
-	}
-}
-
-// await returns when it is time for another page. Until then it notes what somebody asks to be removed. It is false at
-// the end.
-func (b *book) await(tick <-chan time.Time) bool {
-	for {
 		select {
 		case <-b.quit:
-			return false
-		case <-tick:
-			return true
-		case m := <-b.msgs:
-			if now := time.Now(); b.heard(m, now) {
-				b.note(now)
-			}
+			return
+		case <-tick.C:
 		}
-	}
-}
-
-// note writes what was asked into the last page, at once: a kill right after a stream was deleted must not look like a
-// loss. Everything else has time.
-func (b *book) note(now time.Time) {
-	b.listen(now)
-	page := b.promised(now)
-	if b.led.Write(page) == nil { // if it cannot be written, the next turn says so
-		b.page = page
 	}
 }
 
@@ -169,16 +178,14 @@ func (b *book) turn(now time.Time) error {
 	if n == nil || !n.Running() || !n.JetStreamEnabled() {
 		return nil
 	}
-	b.listen(now)
 	page, err := b.look(n, now)
 	if err != nil {
 		return err
 	}
-	if b.missing(page, now) { // a request may still be on its way to us
-		if err := b.nc.FlushTimeout(bookFlush); err != nil {
-			return nil // NATS is being shut down, or has to
+	if len(b.less(page, now)) > 0 { // a request may still be on its way to us
+		if !b.listen() {
+			return nil
 		}
-		b.listen(now)
 		if page, err = b.look(n, now); err != nil {
 			return err
 		}
@@ -190,6 +197,18 @@ func (b *book) turn(now time.Time) error {
 	}
 	if err != nil {
 		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.deaf.Swap(false) { // it may have been about any
+		for _, st := range page.Streams {
+			b.asked[st.Name], b.going[st.Name] = now, now
+		}
+	}
+	asked, going := b.requests(now)
+	for i := range page.Streams {
+		st := &page.Streams[i]
+		st.Removing, st.Going = asked[st.Name], going[st.Name]
 	}
 	same := b.page
 	same.Written = page.Written
@@ -213,10 +232,10 @@ func (b *book) look(n *natsserver.Server, now time.Time) (ledger.Page, error) {
 	maps.DeleteFunc(b.seen, func(name string, _ sight) bool { // one that comes back, as a restore brings it, is not the one that went
 		return !slices.ContainsFunc(streams, func(st ledger.Stream) bool { return st.Name == name })
 	})
-	asked, going := b.requests(now)
+	last := b.last()
 	var errs []error
 	for _, st := range streams {
-		before, known := b.page.Stream(st.Name)
+		before, known := last.Stream(st.Name)
 		if !known || st.Last != before.Last {
 			if err := b.folders.sync(b.s.streamDir(st.Name)); err != nil {
 				errs = append(errs, fmt.Errorf("stream %s: %w", st.Name, err))
@@ -226,8 +245,7 @@ func (b *book) look(n *natsserver.Server, now time.Time) (ledger.Page, error) {
 				continue
 			}
 		}
-		st.Last, st.LastTime = b.settled(st, now)
-		st.Removing, st.Going = asked[st.Name], going[st.Name]
+		st.Last, st.LastTime = b.settled(st, before, now)
 		st.Mark(before.Marks)
 		page.Streams = append(page.Streams, st)
 	}
@@ -239,11 +257,11 @@ func (b *book) look(n *natsserver.Server, now time.Time) (ledger.Page, error) {
 
 // settled is the last sequence of a stream that is certainly on the disk. nats-server counts the messages of an atomic batch
 // when it takes them, and syncs them together a moment later: so it is what was there a second ago.
-func (b *book) settled(st ledger.Stream, now time.Time) (uint64, time.Time) {
+func (b *book) settled(st, before ledger.Stream, now time.Time) (uint64, time.Time) {
 	had := b.seen[st.Name]
 	if had.at.IsZero() || !had.Created.Equal(st.Created) {
 		had = sight{Stream: st, at: now, last: st.First - 1}
-		if before, ok := b.page.Stream(st.Name); ok && before.Created.Equal(st.Created) {
+		if before.Created.Equal(st.Created) {
 			had.last, had.lastTime = before.Last, before.LastTime
 		}
 	}
@@ -279,11 +297,18 @@ func (b *book) requests(now time.Time) (asked, going map[string]bool) {
 	return recent(b.asked), recent(b.going)
 }
 
-// missing reports whether the new page holds less than the last one promises, as far as is known.
-func (b *book) missing(page ledger.Page, now time.Time) bool { return len(b.less(page, now)) > 0 }
-
+// less is what the new page holds less than the last one promises, as far as is known.
 func (b *book) less(page ledger.Page, now time.Time) []ledger.Finding {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	return ledger.Compare(b.promised(now), page.Streams, now)
+}
+
+// last is the last page that was written.
+func (b *book) last() ledger.Page {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.page
 }
 
 // promised is the last page, with what was asked since.
@@ -300,8 +325,9 @@ func (b *book) promised(now time.Time) ledger.Page {
 
 // tell reports what is lost while the bus runs. The page goes on promising it: the next start will hold.
 func (b *book) tell(page *ledger.Page, now time.Time) {
+	last := b.last()
 	for _, f := range b.less(*page, now) {
-		if before, ok := b.page.Stream(f.Stream); ok {
+		if before, ok := last.Stream(f.Stream); ok {
 			page.Streams = slices.DeleteFunc(page.Streams, func(st ledger.Stream) bool { return st.Name == f.Stream })
 			page.Streams = append(page.Streams, before)
 			slices.SortFunc(page.Streams, byName)
@@ -359,13 +385,9 @@ func loose(c natsserver.StreamConfig) bool {
 // end stops keeping the ledger. The function it returns writes the last page, when NATS is down and everything is
 // on the disk.
 func (b *book) end() (last func() error) {
-	close(b.quit)
-	<-b.done
-	n := b.s.NATS()
 	others := b.s.Clients() > 0
-	streams, err := held(n)
-	b.nc.Close()
-	b.s.owned.Add(-1)
+	streams, err := held(b.s.NATS())
+	b.stop()
 	return func() error {
 		if err != nil {
 			return fmt.Errorf("ledger: %w", err)
