@@ -22,7 +22,7 @@ var may = map[string][]string{
 	"bootstrap":       {"config"},
 	"server":          {"blocks", "bootstrap", "config", "integrity", "ledger"},
 	"bustest":         {"config", "event", "server"},
-	"monitor":         {"backup", "bootstrap", "ledger", "server"},
+	"monitor":         {"backup", "bootstrap", "integrity", "ledger", "server"},
 	"cmd/deltran-bus": {"access", "backup", "bootstrap", "config", "event", "ledger", "monitor", "server"},
 	"scripts/bench":   {"config", "scripts/internal/busproc", "scripts/internal/tools", "server"}, // it measures the bus as a library too
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Block is what is in one block file.
@@ -23,6 +24,8 @@ type Block struct {
 	Last      uint64
 	End       [8]byte // the last bytes: the checksum of the last record
 	Newest    int64   // unix nanoseconds, the latest time of any record
+	Changed   time.Time
+	Sum       uint64 // of all bytes, lengths included; 0 unless it was asked for
 }
 
 // File is the block's file, from the stream's folder.
@@ -32,21 +35,22 @@ func blockFile(number uint32) string { return path.Join(msgsDir, fmt.Sprint(numb
 
 // BlockOptions are those of ReadBlock.
 type BlockOptions struct {
-	After uint64                // the last sequence of the blocks before
-	Visit func(*Record) error   // called with every readable record; an error of its ends the reading
-	Pace  func(bytes int) error // called before that many bytes are read; an error of its ends the reading
-	buf   *buffers
+	After   uint64                // the last sequence of the blocks before
+	Visit   func(*Record) error   // called with every readable record; an error of its ends the reading
+	Pace    func(bytes int) error // called before that many bytes are read; an error of its ends the reading
+	Sum     bool                  // see Block
+	Buffers *Buffers              // nil: of its own
 }
 
-// buffers are kept from block to block.
-type buffers struct{ file, plain []byte }
+// Buffers save memory when they are kept from block to block.
+type Buffers struct{ file, plain []byte }
 
 // ReadBlock reads one block of the stream in dir. The error is Visit's or Pace's, or fs.ErrNotExist; what is wrong with
 // the file is damage.
 func (Reader) ReadBlock(dir string, number uint32, o BlockOptions) (Block, []Damage, error) {
 	stream, name := filepath.Base(dir), blockFile(number)
-	if o.buf == nil {
-		o.buf = new(buffers)
+	if o.Buffers == nil {
+		o.Buffers = new(Buffers)
 	}
 	b := Block{Number: number}
 	if _, err := os.Stat(filepath.Join(dir, strings.TrimSuffix(name, blockExt)+keyExt)); err == nil {
@@ -57,8 +61,8 @@ func (Reader) ReadBlock(dir string, number uint32, o BlockOptions) (Block, []Dam
 		}
 		return b, nil, err
 	}
-	raw, err := slurp(filepath.Join(dir, name), mostBlock, o.buf.file, o.Pace)
-	b.Size = int64(len(raw))
+	raw, changed, err := slurp(filepath.Join(dir, name), mostBlock, o.Buffers.file, o.Pace)
+	b.Size, b.Changed = int64(len(raw)), changed
 	if errors.Is(err, fs.ErrNotExist) {
 		return b, nil, err
 	}
@@ -69,9 +73,14 @@ func (Reader) ReadBlock(dir string, number uint32, o BlockOptions) (Block, []Dam
 		}
 		return b, nil, err
 	}
-	o.buf.file = raw
+	o.Buffers.file = raw
 	if len(raw) >= sumSize {
 		b.End = [8]byte(raw[len(raw)-sumSize:])
+	}
+	if o.Sum {
+		h := hasher("deltran-bus")
+		h.Write(raw)
+		b.Sum = h.Sum64()
 	}
 	damage, err := readBlock(&b, stream, raw, o)
 	return b, damage, err
@@ -80,8 +89,8 @@ func (Reader) ReadBlock(dir string, number uint32, o BlockOptions) (Block, []Dam
 func readBlock(b *Block, stream string, raw []byte, o BlockOptions) (_ []Damage, err error) {
 	plain, chunks := raw, []chunk(nil)
 	if compressed(raw) {
-		plain, chunks = decompress(o.buf.plain[:0], raw)
-		o.buf.plain = plain
+		plain, chunks = decompress(o.Buffers.plain[:0], raw)
+		o.Buffers.plain = plain
 	}
 	w := &walking{Block: b, o: o, chunks: chunks, last: o.After}
 	err = newDecoder(stream, b.Number).walk(plain, o.After, w.visit, w.lost)
@@ -172,28 +181,28 @@ func (w *walking) end() []Damage {
 var errTooLarge = errors.New("too large")
 
 // slurp reads a file whole, into buf if that is large enough.
-func slurp(name string, most int64, buf []byte, pace func(int) error) ([]byte, error) {
+func slurp(name string, most int64, buf []byte, pace func(int) error) (_ []byte, changed time.Time, _ error) {
 	if info, err := os.Stat(name); err != nil {
-		return nil, err
+		return nil, changed, err
 	} else if !info.Mode().IsRegular() { // to open one may take for ever
-		return nil, fmt.Errorf("it is no file but %s", info.Mode().Type())
+		return nil, changed, fmt.Errorf("it is no file but %s", info.Mode().Type())
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, err
+		return nil, changed, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, changed, err
 	}
 	if info.Size() > most {
-		return nil, fmt.Errorf("%w: %d bytes, and %d are the most", errTooLarge, info.Size(), most)
+		return nil, changed, fmt.Errorf("%w: %d bytes, and %d are the most", errTooLarge, info.Size(), most)
 	}
 	size := int(info.Size())
 	if pace != nil {
 		if err := pace(size); err != nil {
-			return nil, paced{err}
+			return nil, changed, paced{err}
 		}
 	}
 	if cap(buf) < size {
@@ -203,7 +212,7 @@ func slurp(name string, most int64, buf []byte, pace func(int) error) ([]byte, e
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) { // it became shorter
 		err = nil
 	}
-	return buf[:n], err
+	return buf[:n], info.ModTime(), err
 }
 
 // paced is the caller's own error.

@@ -26,6 +26,6 @@ func TryTimers(b []byte) {
 // ReadBytes is ReadBlock of what is in memory.
 func ReadBytes(stream string, raw []byte, visit func(*Record) error) (Block, []Damage, error) {
 	b := Block{Number: 1, Size: int64(len(raw))}
-	damage, err := readBlock(&b, stream, raw, BlockOptions{Visit: visit, buf: new(buffers)})
+	damage, err := readBlock(&b, stream, raw, BlockOptions{Visit: visit, Buffers: new(Buffers)})
 	return b, damage, err
 }

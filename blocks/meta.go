@@ -15,7 +15,7 @@ const mostSmall = 256 << 20 // of a file that is read whole; index.db has each s
 
 // file reads a small one; what cannot be read is damage, what is not there is ok == false.
 func (s *scan) file(name string, part Part) (b []byte, ok bool, err error) {
-	b, err = slurp(filepath.Join(s.dir, filepath.FromSlash(name)), mostSmall, nil, s.Pace)
+	b, _, err = slurp(filepath.Join(s.dir, filepath.FromSlash(name)), mostSmall, nil, s.Pace)
 	if err == nil {
 		return b, true, nil
 	}

@@ -59,7 +59,7 @@ type scan struct {
 	msgs  string // folder of the blocks, from dir
 	index *index
 	dues  []due
-	buf   buffers
+	buf   Buffers
 	seen  tally
 }
 
@@ -118,7 +118,7 @@ func (s *scan) messages() error {
 		if n < s.From {
 			continue
 		}
-		b, damage, err := Reader{}.ReadBlock(s.dir, n, BlockOptions{After: last, Visit: s.record(n), Pace: s.Pace, buf: &s.buf})
+		b, damage, err := Reader{}.ReadBlock(s.dir, n, BlockOptions{After: last, Visit: s.record(n), Pace: s.Pace, Buffers: &s.buf})
 		if errors.Is(err, fs.ErrNotExist) {
 			damage, err = []Damage{{File: b.File(), What: Gone, Part: Messages, After: last}}, nil
 		}
@@ -157,6 +157,22 @@ func (s *scan) record(block uint32) func(*Record) error {
 		}
 		return s.Visit(r)
 	}
+}
+
+// Numbers are those of a stream's blocks, in order.
+func (Reader) Numbers(dir string) ([]uint32, error) {
+	entries, err := os.ReadDir(filepath.Join(dir, msgsDir))
+	if err != nil {
+		return nil, err
+	}
+	var all []uint32
+	for _, e := range entries {
+		if n, ok := blockNumber(e.Name()); ok {
+			all = append(all, n)
+		}
+	}
+	slices.Sort(all)
+	return all, nil
 }
 
 // list is the numbers of the blocks in order; what else is in the folder is noted.

@@ -24,6 +24,7 @@ func (c *Config) judge(ctx context.Context, sc scope, ps Problems) error {
 	ps = append(append(ps, services...), unsaid(nats, services)...)
 	ps = append(ps, c.listenProblems(opts, nats)...)
 	ps = append(ps, c.nodeProblems()...)
+	ps = append(ps, scrubProblems(c.Scrub)...)
 	if sc == forMachine {
 		streams := slices.DeleteFunc(slices.Clone(c.Streams), func(s Stream) bool { return broken(s) })
 		ps = append(ps, c.machineProblems()...)

@@ -53,12 +53,17 @@ type harm struct {
 
 // byFile gathers damage by file, in the order in which it was found.
 func byFile(all []blocks.Damage) (out []*harm) {
-	known := map[string]*harm{}
+	type key struct {
+		file string
+		hole bool // what is not there is told apart from what is there and damaged
+	}
+	known := map[key]*harm{}
 	for _, d := range all {
-		h := known[d.File]
+		k := key{d.File, d.What == blocks.Hole}
+		h := known[k]
 		if h == nil {
 			h = &harm{file: d.File, part: d.Part, first: d, from: 1}
-			known[d.File] = h
+			known[k] = h
 			out = append(out, h)
 		}
 		h.places++

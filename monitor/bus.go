@@ -29,6 +29,9 @@ var (
 	backupSize     = gauge("deltran_bus_backup_last_size_bytes", "How large the last good backup is.")
 	backupFailures = gauge("deltran_bus_backup_failures", "Backups that have failed in a row since the last good one.")
 
+	scrubRead = counter("deltran_bus_scrub_read_bytes_total", "Bytes of the store that were read again since the start, to find damage.")
+	scrubFrom = gauge("deltran_bus_scrub_oldest_timestamp_seconds", "Every message of the store was read again since then; absent before the first time.")
+
 	storeUsed     = gauge("deltran_bus_store_used_bytes", "Bytes of file storage in use.")
 	storeLimit    = gauge("deltran_bus_store_limit_bytes", "Bytes of file storage that all streams together may use (max_file_store).")
 	storeReserved = gauge("deltran_bus_store_reserved_bytes", "Bytes of file storage that the streams' quotas (max_bytes) add up to.")
@@ -58,6 +61,12 @@ func (c *collector) bus(out sink, now Readiness) {
 		out(sample{findings, labels([]string{"kind"}, string(k)), float64(found[k])})
 	}
 	backups(out, now.Backup)
+	if scrub := c.m.bus.Scrub(); scrub.Bytes > 0 || scrub.Streams > 0 {
+		out(sample{scrubRead, nil, float64(scrub.Bytes)})
+		if !scrub.Oldest.IsZero() {
+			out(sample{scrubFrom, nil, seconds(scrub.Oldest)})
+		}
+	}
 	if now.Phase == server.Serving { // before, what is missing is still being made
 		out(sample{layoutMissing, nil, float64(len(now.Missing))})
 	}

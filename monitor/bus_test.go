@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/deltran/deltran-bus/integrity"
 	"github.com/deltran/deltran-bus/server"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -30,7 +31,10 @@ type testBus struct {
 
 func (b *testBus) State() server.State      { return *b.state.Load() }
 func (b *testBus) NATS() *natsserver.Server { return b.nats.Load() }
-func (b *testBus) set(s server.State)       { b.state.Store(&s) }
+func (b *testBus) Scrub() integrity.Progress {
+	return integrity.Progress{Bytes: 4711, Streams: 8, Oldest: time.Unix(1_700_000_000, 0)}
+}
+func (b *testBus) set(s server.State) { b.state.Store(&s) }
 
 func (b *testBus) Missing() (missing []string) {
 	v, err := b.NATS().Jsz(&natsserver.JSzOptions{Consumer: true})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/deltran/deltran-bus/integrity"
 	"github.com/deltran/deltran-bus/monitor"
 	"github.com/deltran/deltran-bus/server"
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -13,9 +14,10 @@ import (
 // opening stands for a *server.Server that has not been opened yet.
 type opening struct{}
 
-func (opening) State() server.State      { return server.State{Phase: server.Opening} }
-func (opening) NATS() *natsserver.Server { return nil }
-func (opening) Missing() []string        { return nil }
+func (opening) State() server.State           { return server.State{Phase: server.Opening} }
+func (opening) NATS() *natsserver.Server      { return nil }
+func (opening) Missing() []string             { return nil }
+func (opening) Scrub() (p integrity.Progress) { return p }
 
 // A monitor is up before the bus it looks at, so that a probe can see what is being waited for.
 func ExampleOpen() {

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/deltran/deltran-bus/backup"
+	"github.com/deltran/deltran-bus/integrity"
 	"github.com/deltran/deltran-bus/server"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,9 +33,10 @@ var ErrNoAddress = errors.New("no address to listen on")
 // Bus is what a monitor reads; *server.Server is one. Every method MUST be safe for concurrent use and quick: probes
 // call them every few seconds, a scrape once.
 type Bus interface {
-	State() server.State      // how far the bus is
-	NATS() *natsserver.Server // nil until there is one
-	Missing() []string        // what is declared and not there now: "stream AUDIT", "consumer REPORTING/reader"
+	State() server.State       // how far the bus is
+	NATS() *natsserver.Server  // nil until there is one
+	Missing() []string         // what is declared and not there now: "stream AUDIT", "consumer REPORTING/reader"
+	Scrub() integrity.Progress // how far the store has been read again
 }
 
 // Options are what a monitor can be told. The zero value is the secure one.

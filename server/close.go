@@ -8,7 +8,7 @@ import (
 // Close stops in this order; more than once is fine. It ends when ctx does at the latest, give or take NATS's own
 // shutdown.
 //  1. no longer ready
-//  2. the ledger's connection
+//  2. the scrub, and the ledger's connection
 //  3. lame duck: clients are told and have [bus] lame_duck to move away
 //  4. NATS
 //  5. the last sync of what was written since the start
@@ -34,6 +34,7 @@ func (s *Server) end(ctx context.Context, gently bool) (err error) {
 		serving := s.State().Phase == Serving
 		s.phase(Closing)
 		last := func() error { return nil }
+		s.stopScrub()
 		if s.book != nil {
 			last = s.book.end()
 		}

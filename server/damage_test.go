@@ -177,7 +177,10 @@ func TestWhatSurvivesDamage(t *testing.T) {
 					copied := copyStore(t, store)
 					path := filepath.Join(copied, "jetstream", "$G", "streams", "PAY", file)
 					bad := d.do(slices.Clone(whole))
-					before, _ := os.Stat(path)
+					before, err := os.Stat(path)
+					if err != nil {
+						t.Fatal(err)
+					}
 					if bad == nil {
 						err = os.Remove(path)
 					} else if err = os.WriteFile(path, bad, 0o600); err == nil {

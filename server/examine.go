@@ -46,10 +46,8 @@ func (s *Server) examine(ctx context.Context) (*integrity.Result, error) {
 }
 
 func (s *Server) quarantine() integrity.Quarantine {
-	return integrity.Quarantine{Store: s.opts.StoreDir, Most: quarantineMost, Free: func() (uint64, error) { return FreeSpace(s.opts.StoreDir) }}
+	return integrity.Quarantine{Store: s.opts.StoreDir, Most: s.Config().Scrub.Quarantine, Free: func() (uint64, error) { return FreeSpace(s.opts.StoreDir) }}
 }
-
-const quarantineMost = 1 << 30 // bytes
 
 // declares reports whether a stream, or a consumer of it, is in the declaration.
 func (s *Server) declares(stream, consumer string) bool {

@@ -25,6 +25,7 @@ type Server struct {
 	own          identity
 	patient      bool        // a loss is waited about
 	synchronised func() bool // whether somebody keeps the machine's clock right
+	scrubAfter   time.Duration
 
 	life  sync.Mutex // one of Open, Listen, Reload, Close at a time
 	cfg   atomic.Pointer[config.Config]
@@ -34,11 +35,12 @@ type Server struct {
 	taken time.Time // when
 
 	ledger     *ledger.Book
-	page       ledger.Page  // its last, as it was found; without streams where there was none
-	unreadable bool         // there is a ledger, and it cannot be read
-	wasClean   bool         // the store was stopped in order before it was opened
-	remade     []string     // streams whose description was damaged beyond repair: the layout makes them anew over their messages
-	book       *book        // nil until the layout stands, and where no ledger is kept
+	page       ledger.Page // its last, as it was found; without streams where there was none
+	unreadable bool        // there is a ledger, and it cannot be read
+	wasClean   bool        // the store was stopped in order before it was opened
+	remade     []string    // streams whose description was damaged beyond repair: the layout makes them anew over their messages
+	book       *book       // nil until the layout stands, and where no ledger is kept
+	scrub      atomic.Pointer[scrubbing]
 	owned      atomic.Int32 // connections of the bus itself that stay
 
 	stateMu sync.Mutex
@@ -56,7 +58,7 @@ func Patient(s *Server) { s.patient = true }
 
 // New returns a server that holds nothing yet. State answers from now on, so that a probe can see every phase.
 func New(cfg *config.Config, log *slog.Logger, opts ...Option) *Server {
-	s := &Server{log: log, done: make(chan struct{}), synchronised: clockSynchronised}
+	s := &Server{log: log, done: make(chan struct{}), synchronised: clockSynchronised, scrubAfter: scrubAfter}
 	for _, o := range opts {
 		o(s)
 	}
@@ -150,6 +152,7 @@ func (s *Server) Open(ctx context.Context) (err error) {
 	if err := s.keepLedger(accepted); err != nil {
 		return err
 	}
+	s.startScrub()
 	go s.watch(s.NATS()) // not the one that the bus may have held with
 	return nil
 }
