@@ -57,6 +57,7 @@ func scenarios(set settings, work string) []*scenario {
 			}
 		}
 	}
+	all = append(all, grouped(set, work)...)
 	for _, r := range []received{10, 100, 1000, 0} {
 		all = append(all, &scenario{group: consuming, name: fmt.Sprintf("%s, 256 B", r), required: ratioFrom(0.97), library: true,
 			take: func(ctx context.Context, w *way) (float64, error) {
