@@ -2,7 +2,8 @@
 // operators really use: nats.go in both of its APIs, nats.js, the C client, natscli and curl. Every client meets a bus
 // of its own, on an empty store.
 //
-// It needs node and npm, gcc and libnats-dev, and curl; a client that cannot be built is a failed check, never a skipped one.
+// It needs node and npm, gcc and libnats-dev, and curl; a client that cannot be built is a failed check, never a skipped
+// one. Only the example in Rust is not run where cargo cannot be reached, and that is said.
 package main
 
 import (
@@ -44,6 +45,7 @@ var clients = []struct {
 	{"c", c},
 	{"natscli", natscli},
 	{"curl", curl},
+	{"examples", examples},
 }
 
 func main() {

@@ -33,6 +33,12 @@ func (r *Report) Check(who, what string, err error) bool {
 	return true
 }
 
+// NotRun prints what could not be checked here, and why. It counts neither way.
+func (r *Report) NotRun(who, what string, why error) {
+	text := strings.ReplaceAll(strings.TrimSpace(why.Error()), "\n", "\n       ")
+	fmt.Fprintf(r.w, "NOT RUN %s %s: %s\n", who, what, text)
+}
+
 // Close prints "N passed, N failed".
 func (r *Report) Close() error {
 	fmt.Fprintf(r.w, "%d passed, %d failed\n", r.passed, r.failed)
