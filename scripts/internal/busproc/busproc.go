@@ -27,7 +27,7 @@ type Ports struct {
 	Monitor string `json:"monitor"` // http://127.0.0.1:38123
 }
 
-// A Bus is one running deltran-bus.
+// A Bus is one running deltran-bus, or a nats-server.
 type Bus struct {
 	Ports
 	cmd    *exec.Cmd
@@ -45,10 +45,35 @@ func Start(ctx context.Context, binary string, args ...string) (*Bus, error) {
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "ports.json")
 
-	b := &Bus{done: make(chan struct{})}
-	b.cmd = exec.Command(binary, append([]string{
+	b, err := Launch(binary, append([]string{
 		"serve", "--listen", "127.0.0.1:0", "--monitor", "127.0.0.1:0", "--ports-file", file}, args...)...)
-	b.cmd.Stderr = &b.stderr
+	if err != nil {
+		return nil, err
+	}
+	return b.ready(ctx, func() (bool, error) {
+		text, err := os.ReadFile(file)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return false, nil
+		case err != nil:
+			return false, err
+		}
+		if err := json.Unmarshal(text, &b.Ports); err != nil {
+			return false, fmt.Errorf("ports file: %w: %s", err, text)
+		}
+		if b.PID != b.cmd.Process.Pid {
+			return false, fmt.Errorf("ports file: pid %d, the process is %d", b.PID, b.cmd.Process.Pid)
+		}
+		return true, nil
+	})
+}
+
+// Launch runs the binary and does not wait for it to be ready: for one that is killed before it is.
+func Launch(binary string, args ...string) (*Bus, error) {
+	b := &Bus{done: make(chan struct{})}
+	b.cmd = exec.Command(binary, args...)
+	b.cmd.Stdout, b.cmd.Stderr = &b.stderr, &b.stderr
+	dieWithUs(b.cmd)
 	if err := b.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -56,28 +81,24 @@ func Start(ctx context.Context, binary string, args ...string) (*Bus, error) {
 		b.err = b.cmd.Wait()
 		close(b.done)
 	}()
-	if err := b.ready(ctx, file); err != nil {
+	return b, nil
+}
+
+// ready waits until is says so, and kills a process that does not get there.
+func (b *Bus) ready(ctx context.Context, is func() (bool, error)) (*Bus, error) {
+	if err := b.await(ctx, is); err != nil {
 		return nil, errors.Join(err, b.Kill())
 	}
 	return b, nil
 }
 
-func (b *Bus) ready(ctx context.Context, file string) error {
+func (b *Bus) await(ctx context.Context, is func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
-		switch text, err := os.ReadFile(file); {
-		case err == nil:
-			if err := json.Unmarshal(text, &b.Ports); err != nil {
-				return fmt.Errorf("ports file: %w: %s", err, text)
-			}
-			if b.PID != b.cmd.Process.Pid {
-				return fmt.Errorf("ports file: pid %d, the process is %d", b.PID, b.cmd.Process.Pid)
-			}
-			return nil
-		case !errors.Is(err, fs.ErrNotExist):
+		if yes, err := is(); yes || err != nil {
 			return err
 		}
 		select {

@@ -18,3 +18,12 @@ func WithJetStream(url string, do func(jetstream.JetStream) error) error {
 	}
 	return do(js)
 }
+
+// JetStream is a client of the bus; its connection is the caller's to close.
+func (b *Bus) JetStream() (jetstream.JetStream, error) {
+	nc, err := nats.Connect(b.Client)
+	if err != nil {
+		return nil, err
+	}
+	return jetstream.New(nc)
+}
