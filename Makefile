@@ -2,10 +2,10 @@
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BIN     ?= bin
-ROUNDS  ?= 15
+ROUNDS  ?=
 ARGS    ?=
 
-.PHONY: help build test race lint fuzz cross smoke interop deploy-check bench bench-startup ci clean
+.PHONY: help build test race lint fuzz cross smoke interop powercut powercut-disk crash deploy-check bench bench-startup ci clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,16 +34,25 @@ smoke: build ## look at the built binary as a new user does
 interop: build ## the specification's examples with real clients (nats.go, nats.js, C, natscli, curl)
 	go run ./scripts/interop -bus $(BIN)/deltran-bus -bin $(BIN)
 
+powercut: build ## take the power from the bus at every file operation and at random (ROUNDS=40, ARGS='-thorough')
+	go run ./scripts/powercut -bus $(BIN)/deltran-bus -bin $(BIN) -cuts $(or $(ROUNDS),40) $(ARGS)
+
+powercut-disk: build ## the same on ext4 and xfs, stopped by the kernel (ROUNDS=3)
+	go run ./scripts/powercut disk -bus $(BIN)/deltran-bus -bin $(BIN) -cuts $(or $(ROUNDS),3) $(ARGS)
+
+crash: build ## kill the bus under load and while it starts (ROUNDS=10)
+	go run ./scripts/crash -bus $(BIN)/deltran-bus -bin $(BIN) -rounds $(or $(ROUNDS),10) $(ARGS)
+
 deploy-check: ## check the image, the compose file and the systemd unit in deploy/
 	scripts/deploy-check
 
 bench: build ## measure the bus beside the nats-server that it embeds, its start, and bustest (ROUNDS=15, ARGS='-quick')
-	go run ./scripts/bench compare -bus $(BIN)/deltran-bus -bin $(BIN) -rounds $(ROUNDS) $(ARGS)
-	go run ./scripts/bench startup -bus $(BIN)/deltran-bus -bin $(BIN) -rounds $(ROUNDS)
+	go run ./scripts/bench compare -bus $(BIN)/deltran-bus -bin $(BIN) -rounds $(or $(ROUNDS),15) $(ARGS)
+	go run ./scripts/bench startup -bus $(BIN)/deltran-bus -bin $(BIN) -rounds $(or $(ROUNDS),15)
 	go test -run '^$$' -bench Run -benchtime 200x ./bustest
 
 bench-startup: build ## measure the start beside nats-server and natscli (ROUNDS=15)
-	go run ./scripts/bench startup -bus $(BIN)/deltran-bus -bin $(BIN) -rounds $(ROUNDS) -require-cold 10 -require-warm 15
+	go run ./scripts/bench startup -bus $(BIN)/deltran-bus -bin $(BIN) -rounds $(or $(ROUNDS),15) -require-cold 10 -require-warm 15
 
 ci: ## everything that has to pass, as CI runs it
 	.ci/run
