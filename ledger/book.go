@@ -3,8 +3,10 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // ErrDamaged: neither of the last two pages can be read.
@@ -34,3 +36,17 @@ func Open(store string) (b *Book, page Page, ok bool, err error) {
 
 // Write makes a page durable.
 func (b *Book) Write(p Page) error { return b.page.write(p) }
+
+// Look says, without making it durable, that the last page still was true at that time.
+func (b *Book) Look(now time.Time) error {
+	return os.Chtimes(b.page.path(b.page.generation), now, now)
+}
+
+// Looked is when somebody looked last; the time of the last page where that is not known.
+func (b *Book) Looked() time.Time {
+	info, err := os.Stat(b.page.path(b.page.generation))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}

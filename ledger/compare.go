@@ -23,8 +23,11 @@ func Compare(page Page, there []Stream, now time.Time) []Finding {
 			continue
 		}
 		is := there[i]
-		if !is.Created.Equal(was.Created) {
-			out = append(out, was.gone(fmt.Sprintf("was made anew at %s; the one made at %s is gone", stamp(is.Created), stamp(was.Created))))
+		if is.Created.After(was.Created) {
+			continue // made anew while the bus ran: that can only be after somebody had deleted it
+		}
+		if is.Created.Before(was.Created) {
+			out = append(out, was.gone(fmt.Sprintf("made at %s is not there any more, but one made at %s", stamp(was.Created), stamp(is.Created))))
 			continue
 		}
 		out = append(out, was.less(is, now)...)

@@ -51,6 +51,7 @@ func TestCompare(t *testing.T) {
 	empty := func(s *ledger.Stream) { s.First, s.FirstTime, s.LastTime = s.Last+1, time.Time{}, time.Time{} }
 	gone := func(s *ledger.Stream) { s.Name = "" }
 	anew := func(s *ledger.Stream) { s.Created = now; s.First, s.Last = 1, 0 }
+	older := func(s *ledger.Stream) { s.Created = s.Created.Add(-time.Hour) }
 	for _, c := range []struct {
 		name string
 		was  []change
@@ -62,7 +63,8 @@ func TestCompare(t *testing.T) {
 		{"gone", nil, []change{gone}, []finding{{ledger.Gone, 1, 100, 100}}},
 		{"gone, as somebody asked", []change{going}, []change{gone}, nil},
 		{"an empty one gone", []change{last(0)}, []change{gone}, []finding{{ledger.Gone, 0, 0, 0}}},
-		{"made anew", nil, []change{anew}, []finding{{ledger.Gone, 1, 100, 100}}},
+		{"made anew, which takes somebody who has deleted it", nil, []change{anew}, nil},
+		{"an older one in its place", nil, []change{older}, []finding{{ledger.Gone, 1, 100, 100}}},
 		{"deleted and made anew, as somebody asked", []change{going}, []change{anew}, nil},
 		{"the tail lost", nil, []change{last(90)}, []finding{{ledger.Tail, 91, 100, 10}}},
 		{"the tail lost of a work queue", []change{loose}, []change{loose, last(90)}, []finding{{ledger.Tail, 91, 100, 10}}},

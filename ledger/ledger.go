@@ -25,9 +25,10 @@ const Dir = "deltran-bus.ledger"
 // or was told to remove it.
 type Page struct {
 	Written time.Time `json:"written"`
-	Server  string    `json:"server"`  // nats-server's version
-	Clean   bool      `json:"clean"`   // written at a clean stop; the store has not been opened since
-	Durable bool      `json:"durable"` // what it says was on the disk when it was written
+	Server  string    `json:"server"`         // nats-server's version
+	Boot    string    `json:"boot,omitempty"` // which start of the machine it was written in, where the system tells
+	Clean   bool      `json:"clean"`          // written at a clean stop; the store has not been opened since
+	Durable bool      `json:"durable"`        // what it says was on the disk when it was written
 	Streams []Stream  `json:"streams"`
 }
 

@@ -213,6 +213,7 @@ func (b *book) turn(now time.Time) error {
 	same := b.page
 	same.Written = page.Written
 	if reflect.DeepEqual(same, page) && now.Sub(b.page.Written) < bookBeat {
+		_ = b.led.Look(now) // it only makes the next start surer
 		return nil
 	}
 	if err := b.led.Write(page); err != nil {
@@ -224,7 +225,7 @@ func (b *book) turn(now time.Time) error {
 
 // look makes a page of what NATS holds now, and sees to it that it is durable.
 func (b *book) look(n *natsserver.Server, now time.Time) (ledger.Page, error) {
-	page := ledger.Page{Written: now.UTC(), Server: natsserver.VERSION, Durable: b.s.opts.SyncAlways}
+	page := ledger.Page{Written: now.UTC(), Server: natsserver.VERSION, Boot: bootID(), Durable: b.s.opts.SyncAlways}
 	streams, err := held(n)
 	if err != nil {
 		return page, err
@@ -392,7 +393,7 @@ func (b *book) end() (last func() error) {
 		if err != nil {
 			return fmt.Errorf("ledger: %w", err)
 		}
-		page := ledger.Page{Written: time.Now().UTC(), Server: natsserver.VERSION, Clean: true, Durable: true}
+		page := ledger.Page{Written: time.Now().UTC(), Server: natsserver.VERSION, Boot: bootID(), Clean: true, Durable: true}
 		manifest, err := ledger.Survey(b.s.opts.StoreDir)
 		if err != nil {
 			return fmt.Errorf("ledger: %w", err)

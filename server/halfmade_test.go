@@ -5,8 +5,10 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/deltran/deltran-bus/ledger"
+	"github.com/deltran/deltran-bus/server"
 )
 
 // A crash while a stream was being made left a folder on which the bus never started again.
@@ -48,6 +50,7 @@ func TestHalfDeletedStream(t *testing.T) {
 	t.Parallel()
 	dir := filled(t)
 	audit := streamDir(dir, "AUDIT")
+	rewrite(t, dir, func(p *ledger.Page) { p.Clean = false })
 	if err := errors.Join(os.Remove(filepath.Join(audit, "meta.inf")), os.Rename(audit, streamDir(dir, ".AUDIT"))); err != nil {
 		t.Fatal(err)
 	}
@@ -72,5 +75,35 @@ func TestHalfMadeAnew(t *testing.T) {
 	}
 	if n := messages(t, js(t, start(t, at(t, dir))), "AUDIT"); n != 0 {
 		t.Errorf("%d messages", n)
+	}
+}
+
+// Deleted, and the bus killed before that could be written down: nothing is lost. Hours after the bus has ended, something is.
+func TestDeletedInTheLastMoment(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		after time.Duration
+		boot  string // what the page says beyond this machine's
+		lost  bool
+	}{{time.Second, "", false}, {time.Hour, "", true}, {time.Second, " before the power cut", true}} {
+		dir := filled(t)
+		rewrite(t, dir, func(p *ledger.Page) {
+			p.Clean, p.Boot = false, p.Boot+c.boot
+			if p.Boot == "" {
+				t.Skip("this system does not tell one start of the machine from another")
+			}
+		})
+		audit := streamDir(dir, "AUDIT")
+		when := time.Now().Add(c.after)
+		if err := errors.Join(os.RemoveAll(audit), os.Chtimes(filepath.Dir(audit), when, when)); err != nil {
+			t.Fatal(err)
+		}
+		s, err := tryStart(t, dir)
+		if err == nil {
+			stop(t, s)
+		}
+		if errors.Is(err, server.ErrLoss) != c.lost || !c.lost && err != nil {
+			t.Errorf("after %s: %v", c.after, err)
+		}
 	}
 }

@@ -87,6 +87,7 @@ func (s *Server) newNATS() (*natsserver.Server, error) {
 // tidy clears the store of what nobody wants, and sees to it that the rest can be opened. The streams that hold messages
 // come back, with their folders.
 func (s *Server) tidy() (streams map[string]string, err error) {
+	s.noteDeleted() // what follows changes the folder that it looks at
 	cleared, err := clearHalfMade(s.opts.StoreDir, s.page)
 	for _, path := range cleared {
 		s.log.Warn("took away what a crash left of a stream that was being made or deleted", "path", path)
@@ -94,20 +95,31 @@ func (s *Server) tidy() (streams map[string]string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.noteDeleted()
 	return inspect(s.opts.StoreDir)
 }
 
-// noteDeleted finds streams that nats-server was deleting when it was killed: it renames the folder before it removes it,
-// which it does nowhere else.
+// blind is how long after the ledger was looked at last something may have been deleted without a word in it, because
+// the bus was killed.
+const blind = 3 * time.Second
+
+// noteDeleted finds streams that somebody deleted in the last moment before the bus was killed, so that it could not be
+// written down: nats-server was still removing the folder, which it has renamed before, as it does nowhere else; or it has
+// removed it right after the ledger was looked at last, while the bus still ran. After a power cut, which may have taken
+// the folder, none of that is believed.
 func (s *Server) noteDeleted() {
+	if s.page.Clean || s.page.Boot == "" || s.page.Boot != bootID() {
+		return
+	}
 	for i := range s.page.Streams {
 		line := &s.page.Streams[i]
 		dir := s.streamDir(line.Name)
-		_, there := os.Lstat(dir)
-		_, renamed := os.Lstat(filepath.Join(filepath.Dir(dir), "."+line.Name))
-		if errors.Is(there, fs.ErrNotExist) && renamed == nil {
-			line.Going = true
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) || line.Going {
+			continue
+		}
+		_, err := os.Lstat(filepath.Join(filepath.Dir(dir), "."+line.Name))
+		folder, above := os.Stat(filepath.Dir(dir))
+		if line.Going = err == nil || above == nil && !folder.ModTime().After(s.ledger.Looked().Add(blind)); line.Going {
+			s.log.Info("deleted in the last moment before the bus ended", "stream", line.Name)
 		}
 	}
 }
