@@ -194,7 +194,7 @@ func (b *bus) tries(at addresses) string {
 		server = " --server " + at.Client
 	}
 	if slices.ContainsFunc(b.srv.Listeners(), func(l config.Listener) bool { return l.Name == "client" && !slices.Contains(l.Lacks, "authentication") }) {
-		server += "     (with --creds FILE, or a user in NATS_URL)"
+		server += "     (with --nkey or --tlscert FILE, or a user in NATS_URL)"
 	}
 	s := "  try       deltran-bus status" + server + "\n"
 	if at.Monitor != "" {

@@ -23,6 +23,7 @@ func remoteFlags(more ...cli.Flag) []cli.Flag {
 		configFlag,
 		&cli.StringFlag{Name: "server", Aliases: []string{"s"}, EnvVars: []string{"NATS_URL"}, Usage: "`URL` of the bus, or of any NATS (default: where the configuration listens)"},
 		&cli.StringFlag{Name: "creds", Usage: "log in with a credentials `FILE`"},
+		&cli.StringFlag{Name: "nkey", Usage: "log in with the nkey whose seed is in `FILE`"},
 		&cli.StringFlag{Name: "tlsca", Usage: "trust the CA in `FILE`"},
 		&cli.StringFlag{Name: "tlscert", Usage: "show the client certificate in `FILE`"},
 		&cli.StringFlag{Name: "tlskey", Usage: "its key `FILE`"},
@@ -104,6 +105,13 @@ func (r *remote) connect(c *cli.Context, server string, refused context.CancelCa
 	if f := c.String("creds"); f != "" {
 		opts = append(opts, nats.UserCredentials(f))
 	}
+	if f := c.String("nkey"); f != "" {
+		opt, err := nats.NkeyOptionFromSeed(f)
+		if err != nil {
+			return misuse("--nkey %s: %w", f, plainPath(err))
+		}
+		opts = append(opts, opt)
+	}
 	if f := c.String("tlsca"); f != "" {
 		opts = append(opts, nats.RootCAs(f))
 	}
@@ -153,7 +161,7 @@ func unreachable(server string, err error) error {
 	case errors.Is(err, nats.ErrNoServers), errors.As(err, &network) && network.Timeout(), errors.Is(err, nats.ErrTimeout):
 		return fmt.Errorf("nobody answers at %s; start the bus with deltran-bus serve, or name another with --server", at)
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
-		return fmt.Errorf("%s lets in only those who log in, and not with these credentials, if there were any; use --creds, --tlscert, or NATS_URL=nats://USER:PASSWORD@HOST:PORT", at)
+		return fmt.Errorf("%s lets in only those who log in, and not with these credentials, if there were any; use --nkey, --tlscert, --creds, or NATS_URL=nats://USER:PASSWORD@HOST:PORT", at)
 	}
 	return fmt.Errorf("connect to %s: %w", at, err)
 }

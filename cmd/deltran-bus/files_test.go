@@ -91,9 +91,13 @@ func (s *script) hold(args []string) {
 	s.want(args, 1, "hold port|lock DIR")
 	if args[0] == "client" {
 		away := make(chan struct{})
-		nc, err := s.connect(nats.ClosedHandler(func(*nats.Conn) { close(away) }))
+		opts := []nats.Option{nats.ClosedHandler(func(*nats.Conn) { close(away) })}
+		if len(args) > 3 {
+			opts = append(opts, nats.ClientCert(s.MkAbs(args[1]), s.MkAbs(args[2])), nats.RootCAs(s.MkAbs(args[3])))
+		}
+		nc, err := s.connect(opts...)
 		s.Check(err)
-		s.held, s.away = append(s.held, nc.Close), away
+		s.held, s.away, s.client = append(s.held, nc.Close), away, nc
 		return
 	}
 	if args[0] == "lock" {

@@ -124,6 +124,10 @@ Exit codes: 0 ok, 1 failed, 3 differences or problems found (plan, apply, doctor
 			{Name: "tail", Usage: "follow events as they are stored", ArgsUsage: "[STREAM|SUBJECT]…", Description: tailAbout, Flags: tailFlags(), Action: tail},
 			{Name: "schema", Usage: "print the JSON Schema of an event", Action: printSchema},
 			{Name: "backup", Usage: "archives of streams: written, proven, restored", ArgsUsage: "COMMAND", Subcommands: backupCommands(), Action: noBackupCommand},
+			{Name: "hash-password", Usage: "print the hash of a password, for a service", ArgsUsage: " ", Action: hashPassword},
+			{Name: "tls", Usage: "make certificates: tls init", ArgsUsage: "init", HideHelpCommand: true, Action: needsWord, Subcommands: []*cli.Command{
+				{Name: "init", Usage: "make an authority, and certificates for the bus and its clients", Flags: tlsInitFlags(), Action: noArguments(tlsInit), OnUsageError: onUsageError},
+			}},
 			{Name: "healthcheck", Usage: "exit 0 when the bus is ready", Flags: healthFlags(), Action: healthcheck},
 			{Name: "accept-loss", Usage: "let the bus go on without what a stream has lost", ArgsUsage: "STREAM…", Flags: acceptFlags(), Action: acceptLoss},
 			{Name: "version", Usage: "print the versions", Flags: []cli.Flag{jsonFlag}, Action: printVersion},
@@ -162,6 +166,18 @@ func onUsageError(_ *cli.Context, err error, _ bool) error {
 		s = w.form.ReplaceAllString(s, w.to)
 	}
 	return usageError{errors.New(s)}
+}
+
+// needsWord refuses a command that does nothing by itself.
+func needsWord(c *cli.Context) error {
+	var names []string
+	for _, sub := range c.Command.Subcommands {
+		names = append(names, c.Command.Name+" "+sub.Name)
+	}
+	if c.NArg() > 0 {
+		return misuse("there is no %s %q; there is %s", c.Command.Name, c.Args().First(), strings.Join(names, ", "))
+	}
+	return misuse("%s does nothing by itself; there is %s", c.Command.Name, strings.Join(names, ", "))
 }
 
 // noArguments refuses words that no command takes: a mistyped command must not start a bus.

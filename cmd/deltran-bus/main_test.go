@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 )
@@ -56,14 +57,14 @@ func (t tight) Run() int {
 //	aged STREAM DURATION               wait until its newest message is that old
 //	denied                             nobody comes in without logging in
 //	refuses publish|subscribe SUBJECT  the server does not permit it
-//	gone                               wait until the client that is held has been sent away
+//	gone, stays                        wait until the client that is held has been sent away; it must not have been
 //
 //	http METHOD URL CODE               the answer's body becomes stdout
 //	nowhere TEXT                       the text is on none of the monitor's pages
 //	json FILE PATH VALUE               JSON has to hold the value at a path such as streams.0.name
 //	snapshot PATH, unchanged PATH      remember a file or folder, compare it byte by byte
 //	hold port, hold lock DIR           keep what a bus wants; $PORT is the port
-//	hold client                        stay connected
+//	hold client [CERT KEY CA]          stay connected, over TLS with that certificate
 //	certificates                       write ca.pem, server.pem, server-key.pem, other-key.pem
 //	fifo PATH                          make a file that keeps its reader waiting,
 //	waits PATH, feed FILE              until there is one that waits, until it is given FILE's content
@@ -125,7 +126,8 @@ type world struct {
 	known     map[string]string // addresses, and what they are shown as
 	stock     *stock
 	held      []func()
-	away      <-chan struct{} // closed when the client that is held is not connected any more
+	client    *nats.Conn      // the client that is held
+	away      <-chan struct{} // closed when it is not connected any more
 	writer    *os.File        // the other end of the fifo that somebody waits for
 	snapshots map[string]string
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ var natsCommands = map[string]func(*script, []string){
 	"denied":      (*script).denied,
 	"refuses":     (*script).refuses,
 	"gone":        (*script).gone,
+	"stays":       (*script).stays,
 	"http":        (*script).http,
 	"nowhere":     (*script).nowhere,
 	"json":        (*script).json,
@@ -71,7 +73,7 @@ func (s *script) connect(more ...nats.Option) (*nats.Conn, error) {
 		url = s.Getenv("CLIENT")
 	}
 	opts := append([]nats.Option{nats.MaxReconnects(0), nats.Timeout(patience)}, more...)
-	if strings.HasPrefix(url, "tls:") {
+	if _, err := os.Stat(s.MkAbs("ca.pem")); err == nil && strings.HasPrefix(url, "tls:") {
 		opts = append(opts, nats.RootCAs(s.MkAbs("ca.pem")))
 	}
 	return nats.Connect(url, opts...)
@@ -178,6 +180,12 @@ func (s *script) refuses(args []string) {
 	s.Check(nc.Flush())
 	if err := nc.LastError(); !errors.Is(err, nats.ErrPermissionViolation) {
 		s.Fatalf("it is not refused: %v", err)
+	}
+}
+
+func (s *script) stays([]string) {
+	if _, err := s.client.RTT(); err != nil || s.client.Statistics.Reconnects > 0 {
+		s.Fatalf("it did not stay: %v, %d reconnects", err, s.client.Statistics.Reconnects)
 	}
 }
 
