@@ -22,6 +22,7 @@ func (c *Config) judge(ctx context.Context, sc scope, ps Problems) error {
 	services := c.serviceProblems()
 	opts, _, nats := c.natsOptions(nil)
 	ps = append(append(ps, services...), unsaid(nats, services)...)
+	ps = append(ps, c.monitorProblems()...)
 	ps = append(ps, c.listenProblems(opts, nats)...)
 	ps = append(ps, c.nodeProblems()...)
 	ps = append(ps, scrubProblems(c.Scrub)...)
@@ -47,9 +48,12 @@ func unsaid(nats, ours Problems) Problems {
 
 // machineProblems asks this machine: are secrets and certificates there, and does nats-server take it all together?
 func (c *Config) machineProblems() (ps Problems) {
-	o, secrets, ps := c.natsOptions(resolveSecret)
-	if len(ps) > 0 || c.plain() {
-		return unsaid(ps, c.serviceProblems())
+	if len(c.monitorProblems()) == 0 {
+		_, ps = c.monitorAccess()
+	}
+	o, secrets, nats := c.natsOptions(resolveSecret)
+	if ps = append(ps, unsaid(nats, c.serviceProblems())...); len(ps) > 0 || c.plain() {
+		return ps
 	}
 	if _, err := natsserver.NewServer(o); err != nil { // looks at the options as a whole, opens nothing
 		ps.add(path{"nats"}, "%s", Redact(plainWords(err.Error()), secrets))

@@ -18,8 +18,9 @@ func (c *Config) listenProblems(o *natsserver.Options, said Problems) (ps Proble
 		host, port, err := net.SplitHostPort(c.Monitor.Listen)
 		if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 0 || n > 65535 {
 			ps.add(at, "%q is not an address; write HOST:PORT such as \"127.0.0.1:8222\", port 0 for any, \"\" for none", c.Monitor.Listen)
-		} else if !c.Bus.AllowInsecure && !c.Monitor.AllowInsecure && !Loopback(host) {
-			ps.add(at, "%s can be reached from other machines, and monitoring has neither authentication nor TLS; listen on 127.0.0.1, or say [monitor] allow_insecure = true", c.Monitor.Listen)
+		} else if lacks, add := c.monitorLacks(); len(lacks) > 0 && !c.Bus.AllowInsecure && !c.Monitor.AllowInsecure && !Loopback(host) {
+			ps.add(at, "%s can be reached from other machines without %s; add %s, listen on 127.0.0.1, or say [monitor] allow_insecure = true",
+				c.Monitor.Listen, strings.Join(lacks, " and "), strings.Join(add, " and "))
 		}
 	}
 	if at := strings.TrimSpace(c.Monitor.Listen); at != "" && at == c.NATS["listen"] && !strings.HasSuffix(at, ":0") {

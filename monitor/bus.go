@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"runtime"
+	"time"
 
 	"github.com/deltran/deltran-bus/backup"
 	"github.com/deltran/deltran-bus/ledger"
@@ -37,6 +38,20 @@ var (
 	storeReserved = gauge("deltran_bus_store_reserved_bytes", "Bytes of file storage that the streams' quotas (max_bytes) add up to.")
 	storeFree     = gauge("deltran_bus_store_disk_free_bytes", "Bytes that are free on the disk of the store; below limit minus used, the disk is full before the limit is reached.")
 )
+
+var certExpiry = gauge("deltran_bus_certificate_expiry_timestamp_seconds", "When the certificate of a listener expires; no series without TLS.", "listener")
+
+// certificates are the series of the certificates in use.
+func (c *collector) certificates(out sink, v *natsserver.Varz) {
+	for listener, expires := range map[string]time.Time{
+		"client": v.TLSCertNotAfter, "cluster": v.Cluster.TLSCertNotAfter, "gateway": v.Gateway.TLSCertNotAfter, "leafnodes": v.LeafNode.TLSCertNotAfter,
+		"mqtt": v.MQTT.TLSCertNotAfter, "websocket": v.Websocket.TLSCertNotAfter, "monitor": c.m.guard.expires(),
+	} {
+		if !expires.IsZero() {
+			out(sample{certExpiry, labels([]string{"listener"}, listener), seconds(expires)})
+		}
+	}
+}
 
 var phases = []server.Phase{server.Opening, server.Recovering, server.Holding, server.Applying, server.Standing, server.Serving, server.Closing, server.Closed}
 

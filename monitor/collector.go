@@ -63,6 +63,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			return err
 		}
 		c.store(out, &varz.JetStream)
+		c.certificates(out, varz)
 		return c.varz(out, varz)
 	})
 	if varz == nil {

@@ -6,8 +6,8 @@
 //	/metrics   Prometheus text: the series of prometheus-nats-exporter, ours as deltran_bus_*, go_* and process_*
 //	/varz …    every endpoint of nats-server's monitor with its parameters and JSON
 //
-// It reads and never writes, and nothing it does is a JetStream API call. There is no authentication: whoever reaches
-// the address can read names, subjects and counts (never messages), so listen on loopback or behind something that asks.
+// It reads and never writes, and nothing it does is a JetStream API call. Without a token, whoever reaches the address can
+// read names, subjects and counts (never messages): then listen on loopback, or behind something that asks.
 package monitor
 
 import (
@@ -45,6 +45,8 @@ type Options struct {
 	Debug       bool                   // also serve /stacksz, /debug/vars and /debug/pprof/
 	AllowOrigin string                 // the Access-Control-Allow-Origin of every answer; empty: no such header
 	ServerID    string                 // label server_id of the exporter's series; empty: URL(), as the exporter does
+	Access      Access                 // TLS, and the token that who asks has to send
+	OpenProbes  bool                   // answer /livez, /readyz and /healthz without the token, by their code alone
 	Logger      *slog.Logger           // empty: nothing is logged
 	Collectors  []prometheus.Collector // served at /metrics beside ours
 	Backup      func() *backup.Status  // how the schedule of backups stands; nil, or nothing from it: there is none
@@ -66,6 +68,7 @@ type Monitor struct {
 	ln     net.Listener
 	http   *http.Server
 	fresh  fresh
+	guard  guard
 	served chan struct{} // closed when Serve has returned
 
 	close    sync.Once
@@ -86,6 +89,8 @@ func Open(addr string, bus Bus, o Options) (*Monitor, error) {
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
+	m.guard.open = o.OpenProbes
+	m.guard.use(o.Access)
 	metrics, err := newMetrics(m)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("monitor: %w", err), ln.Close())
@@ -103,7 +108,7 @@ func Open(addr string, bus Bus, o Options) (*Monitor, error) {
 	}
 	go func() {
 		defer close(m.served)
-		if err := m.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := m.http.Serve(m.guard.listener(ln)); !errors.Is(err, http.ErrServerClosed) {
 			m.log.Error("monitor stopped", "addr", addr, "error", err)
 		}
 	}()
@@ -113,7 +118,7 @@ func Open(addr string, bus Bus, o Options) (*Monitor, error) {
 // Addr is the address that was bound.
 func (m *Monitor) Addr() net.Addr { return m.ln.Addr() }
 
-// URL is where this machine reaches the monitor, such as http://127.0.0.1:8222. A monitor on every interface is named
+// URL is where this machine reaches the monitor, such as http://127.0.0.1:8222, or https where it has TLS. A monitor on every interface is named
 // by its loopback address.
 func (m *Monitor) URL() string {
 	a := m.ln.Addr().(*net.TCPAddr)
@@ -121,7 +126,11 @@ func (m *Monitor) URL() string {
 	if a.IP.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, fmt.Sprint(a.Port))
+	scheme := "http"
+	if m.guard.now.Load().tls != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + net.JoinHostPort(host, fmt.Sprint(a.Port))
 }
 
 // Close stops in this order; every call after the first returns what the first one did.

@@ -22,10 +22,11 @@ type routes struct {
 	all    []route // in the order in which they are listed
 	byPath map[string]http.HandlerFunc
 	origin string
+	guard  *guard
 }
 
 func newRoutes(m *Monitor, metrics http.Handler) *routes {
-	rs := &routes{origin: m.opts.AllowOrigin, byPath: map[string]http.HandlerFunc{}}
+	rs := &routes{origin: m.opts.AllowOrigin, guard: &m.guard, byPath: map[string]http.HandlerFunc{}}
 	rs.add(
 		route{"/livez", "the process is alive", livez},
 		route{"/readyz", "the declared layout stands and clients can connect; if not, what is missing", m.readyz},
@@ -58,7 +59,7 @@ func (rs *routes) find(path string) http.HandlerFunc {
 	return nil
 }
 
-// ServeHTTP is what every request goes through: the path, then the method, then the headers that all answers have.
+// ServeHTTP is what every request goes through: who asks, the path, then the method, then the headers that all answers have.
 func (rs *routes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w = &writer{ResponseWriter: w, origin: rs.origin}
 	w.Header().Set("X-Content-Type-Options", "nosniff") // subjects and names are what clients say they are
@@ -68,12 +69,18 @@ func (rs *routes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(headerTimeout))
 	}
 	h := rs.find(r.URL.Path)
+	all, code := rs.guard.admits(r)
 	switch {
+	case !code:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(w, "send the monitor's token, as Authorization: Bearer TOKEN", http.StatusUnauthorized)
 	case h == nil:
 		rs.notFound(w)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "GET or HEAD only: the monitor reads and never writes", http.StatusMethodNotAllowed)
+	case !all:
+		outline(w, r, h)
 	default:
 		h(w, r)
 	}

@@ -52,7 +52,7 @@ func doctor(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	found := []diagnosis{onVolume(store), onSpace(cfg, store)}
+	found := append([]diagnosis{onVolume(store), onSpace(cfg, store)}, onCertificates(cfg, time.Now())...)
 	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
 	defer cancel()
 	r, err := askReady(ctx, cfg)
@@ -123,6 +123,24 @@ func onSpace(cfg *config.Config, store string) diagnosis {
 			"a larger disk, or a smaller [nats.jetstream] max_file_store"}
 	}
 	return d
+}
+
+// onCertificates looks at the certificates that the configuration names.
+func onCertificates(cfg *config.Config, now time.Time) (out []diagnosis) {
+	for _, f := range cfg.CertificateFiles() {
+		d := diagnosis{fine, "certificate", f.String(), ""}
+		switch {
+		case f.Err != nil:
+			d.Level, d.WayOut = problem, "name a file that this user can read, with certificates in PEM"
+		case f.Soon(now):
+			d.Level, d.What, d.WayOut = remark, f.String()+": "+expiry(f.Expires, now), "renew it, as with deltran-bus tls init --renew; a running bus takes it by itself"
+			if f.Expires.Before(now) {
+				d.Level = problem
+			}
+		}
+		out = append(out, d)
+	}
+	return out
 }
 
 // onLedger looks at the ledger of a store that no bus has open, as far as that can be seen from outside.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,12 +57,23 @@ func askMonitor(ctx context.Context, cfg *config.Config, path string) (*http.Res
 		return nil, nil, misuse("the configuration's monitor.listen %q does not say where to ask; name it with --monitor", cfg.Monitor.Listen)
 	}
 	addr := net.JoinHostPort(reachable(host), port)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.MonitorURL(addr)+path, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	resp, err := (&http.Client{Transport: &http.Transport{}}).Do(req) // past any proxy
-	if err != nil {
+	access, err := cfg.MonitorAccess()
+	if access.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+access.Token)
+	}
+	transport := &http.Transport{TLSClientConfig: sameMachine(access.TLS)} // past any proxy
+	defer transport.CloseIdleConnections()
+	resp, asked := (&http.Client{Transport: transport}).Do(req)
+	switch {
+	case asked != nil && err != nil: // its certificate or token cannot be read here
+		return nil, nil, err
+	case asked != nil && strings.Contains(asked.Error(), "tls: "):
+		return nil, nil, fmt.Errorf("%s: %w", addr, asked)
+	case asked != nil:
 		return nil, nil, fmt.Errorf("nobody answers at %s: the bus is not running, or monitors elsewhere", addr)
 	}
 	defer resp.Body.Close()
@@ -69,6 +82,37 @@ func askMonitor(ctx context.Context, cfg *config.Config, path string) (*http.Res
 		return nil, nil, fmt.Errorf("%s: %w", addr, err)
 	}
 	return resp, body, nil
+}
+
+// sameMachine is TLS towards the bus of that configuration. Its certificate is for the name by which others reach it, so
+// the certificate itself is what is looked for: the one of the file, or one by the same authority.
+func sameMachine(bus *tls.Config) *tls.Config {
+	if bus == nil || len(bus.Certificates) == 0 {
+		return nil
+	}
+	own := bus.Certificates[0]
+	return &tls.Config{
+		MinVersion: bus.MinVersion, Certificates: bus.Certificates, InsecureSkipVerify: true, // VerifyConnection does
+		VerifyConnection: func(s tls.ConnectionState) error {
+			shown := s.PeerCertificates[0]
+			if shown.Equal(own.Leaf) {
+				return nil
+			}
+			roots, err := x509.SystemCertPool()
+			if err != nil || bus.ClientCAs != nil {
+				roots = bus.ClientCAs
+			}
+			between := x509.NewCertPool()
+			for _, c := range s.PeerCertificates[1:] {
+				between.AddCert(c)
+			}
+			_, err = shown.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between})
+			if err != nil {
+				err = fmt.Errorf("tls: somebody answers with another certificate than %s: %w", own.Leaf.Subject, err)
+			}
+			return err
+		},
+	}
 }
 
 // notReady words what /readyz answered.

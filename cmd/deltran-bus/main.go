@@ -126,7 +126,7 @@ Exit codes: 0 ok, 1 failed, 3 differences or problems found (plan, apply, doctor
 			{Name: "backup", Usage: "archives of streams: written, proven, restored", ArgsUsage: "COMMAND", Subcommands: backupCommands(), Action: noBackupCommand},
 			{Name: "hash-password", Usage: "print the hash of a password, for a service", ArgsUsage: " ", Action: hashPassword},
 			{Name: "tls", Usage: "make certificates: tls init", ArgsUsage: "init", HideHelpCommand: true, Action: needsWord, Subcommands: []*cli.Command{
-				{Name: "init", Usage: "make an authority, and certificates for the bus and its clients", Flags: tlsInitFlags(), Action: noArguments(tlsInit), OnUsageError: onUsageError},
+				{Name: "init", Usage: "make an authority, and certificates for the bus and its clients", Flags: tlsInitFlags(), Action: noArguments(tlsInit)},
 			}},
 			{Name: "healthcheck", Usage: "exit 0 when the bus is ready", Flags: healthFlags(), Action: healthcheck},
 			{Name: "accept-loss", Usage: "let the bus go on without what a stream has lost", ArgsUsage: "STREAM…", Flags: acceptFlags(), Action: acceptLoss},

@@ -59,7 +59,7 @@ func (t tight) Run() int {
 //	refuses publish|subscribe SUBJECT  the server does not permit it
 //	gone, stays                        wait until the client that is held has been sent away; it must not have been
 //
-//	http METHOD URL CODE               the answer's body becomes stdout
+//	http METHOD URL CODE               the answer's body becomes stdout; with $TOKEN, and trust in tls/ca.pem
 //	nowhere TEXT                       the text is on none of the monitor's pages
 //	json FILE PATH VALUE               JSON has to hold the value at a path such as streams.0.name
 //	snapshot PATH, unchanged PATH      remember a file or folder, compare it byte by byte

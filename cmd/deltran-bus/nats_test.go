@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -208,9 +210,16 @@ func (s *script) http(args []string) {
 }
 
 func (s *script) get(method, url string) (body string, code int) {
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	trust := &tls.Config{RootCAs: x509.NewCertPool()}
+	if b, err := os.ReadFile(s.MkAbs("tls/ca.pem")); err == nil {
+		trust.RootCAs.AppendCertsFromPEM(b)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: trust}, Timeout: patience}
 	req, err := http.NewRequest(method, url, nil)
 	s.Check(err)
+	if token := s.Getenv("TOKEN"); token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
 	resp, err := client.Do(req)
 	s.Check(err)
 	defer resp.Body.Close()

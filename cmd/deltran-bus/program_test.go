@@ -193,7 +193,7 @@ func (s *script) ready() {
 	s.Setenv("MONITOR", at.Monitor)
 	s.known = map[string]string{u.Host: "ADDR"}
 	if at.Monitor != "" {
-		host := strings.TrimPrefix(at.Monitor, "http://")
+		_, host, _ := strings.Cut(at.Monitor, "://")
 		s.Setenv("MONITOR_ADDR", host)
 		s.known[host] = "MONITOR"
 	}

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -41,6 +42,8 @@ type bus struct {
 	ports   portsFile
 	srv     *server.Server
 	mon     *monitor.Monitor
+	src     []config.Source // the declaration in force
+	files   watcher
 	systemd notifier
 	unwatch func() // nil until the bus is ready
 	settled func() // when it is
@@ -65,6 +68,10 @@ func serve(c *cli.Context) (err error) {
 	if err := b.open(cfg); err != nil {
 		return err
 	}
+	b.files.use(cfg)
+	defer b.files.stop()
+	daily := time.NewTicker(day)
+	defer daily.Stop()
 	for {
 		select {
 		case <-c.Context.Done():
@@ -72,17 +79,36 @@ func serve(c *cli.Context) (err error) {
 		case <-b.srv.Done():
 			return errors.New("nats-server ended by itself; the log says why")
 		case <-hup:
-			b.reload()
+			b.reload(b.load)
+		case <-b.files.due():
+			if b.files.changed(b.srv.Config()) {
+				b.log.Info("a file that the configuration names has changed")
+				b.reload(b.judge)
+			}
+		case <-daily.C:
+			b.logExpiry(b.srv.Config())
 		}
 	}
 }
 
-// load reads and judges the declaration as serve means it; again at every reload.
+// load reads and judges the declaration; again at every reload that was asked for.
 func (b *bus) load(ctx context.Context) (*config.Config, error) {
 	src, err := sources(b.c)
 	if err != nil {
 		return nil, err
 	}
+	before := b.src
+	b.src = src
+	cfg, err := b.judge(ctx)
+	if err != nil {
+		b.src = before
+	}
+	return cfg, err
+}
+
+// judge judges the declaration that was read last, with the files that it names as they are now, as serve means it.
+func (b *bus) judge(ctx context.Context) (*config.Config, error) {
+	src := slices.Clone(b.src)
 	ephemeral, err := on(b.c, "ephemeral")
 	if err != nil {
 		return nil, err
@@ -134,12 +160,18 @@ func (b *bus) open(cfg *config.Config) (err error) {
 		b.log.Warn("[monitor] allow_insecure: other machines may read what monitoring shows, without authentication or TLS")
 	}
 	if cfg.Monitor.Listen != "" {
+		access, err := cfg.MonitorAccess()
+		if err != nil {
+			return err
+		}
 		if b.mon, err = monitor.Open(cfg.Monitor.Listen, b.srv, monitor.Options{
 			Version: version(), Debug: cfg.Monitor.Debug, AllowOrigin: cfg.Monitor.AllowOrigin, Logger: b.log, Backup: b.backupStatus,
+			Access: monitor.Access(access), OpenProbes: cfg.Monitor.OpenProbes,
 		}); err != nil {
 			return err
 		}
 	}
+	b.logExpiry(cfg)
 	if weak := lessDurable(cfg.Streams); len(weak) > 0 && b.temp == "" {
 		b.log.Warn("an acknowledgement does not mean on the disk for some streams", "streams", strings.Join(weak, ", "))
 	}
@@ -166,13 +198,27 @@ func (b *bus) open(cfg *config.Config) (err error) {
 	return nil
 }
 
-// reload takes the configuration as it is now; whatever is wrong with it changes nothing.
-func (b *bus) reload() {
+// reload takes the configuration as it is now, or only the files that it names; whatever is wrong with it changes nothing.
+func (b *bus) reload(load func(context.Context) (*config.Config, error)) {
 	b.systemd.reloading()
 	defer b.systemd.ready()
-	cfg, err := b.load(b.c.Context)
+	before := b.src
+	cfg, err := load(b.c.Context)
+	var access config.MonitorAccess
+	if err == nil {
+		access, err = cfg.MonitorAccess()
+	}
 	if err == nil {
 		err = b.srv.Reload(b.c.Context, cfg)
+	}
+	if err != nil {
+		b.src = before
+	} else {
+		if b.mon != nil {
+			b.mon.Renew(monitor.Access(access))
+		}
+		b.files.use(cfg)
+		b.logExpiry(cfg)
 	}
 	var problems config.Problems
 	if errors.As(err, &problems) {
@@ -189,6 +235,24 @@ func (b *bus) reload() {
 	st := b.srv.State()
 	b.log.Info("reloaded", "changed", len(st.Done.Changes), "held_back", len(st.Plan.Changes))
 	b.logHeld(st)
+}
+
+// logExpiry warns of certificates that have to be renewed.
+func (b *bus) logExpiry(cfg *config.Config) {
+	now := time.Now()
+	for _, f := range cfg.CertificateFiles() {
+		if f.Soon(now) {
+			b.log.Warn("a certificate "+expiry(f.Expires, now)+": renew it", "file", f.File, "of", f.Key, "subject", f.Subject, "expires", f.Expires.UTC().Format(time.RFC3339))
+		}
+	}
+}
+
+// expiry says when a certificate expires, or since when it has.
+func expiry(t, now time.Time) string {
+	if t.Before(now) {
+		return "has expired"
+	}
+	return fmt.Sprintf("expires in %s", count(int(t.Sub(now)/day), "day"))
 }
 
 // end stops the bus, in whatever phase it is, and makes the last of the errors. A stop that was asked for is none.

@@ -21,8 +21,9 @@ func statusFlags() []cli.Flag { return remoteFlags() }
 
 // overview is what status --json prints.
 type overview struct {
-	Server  string         `json:"server"`
-	Streams []streamStatus `json:"streams"`
+	Server             string         `json:"server"`
+	CertificateExpires time.Time      `json:"certificate_expires,omitzero"` // of the bus, where it has TLS
+	Streams            []streamStatus `json:"streams"`
 
 	Backup *backupOverview `json:"backup,omitempty"` // of the bus on this machine, if it makes backups
 }
@@ -59,6 +60,9 @@ func status(c *cli.Context, r *remote) error {
 		return err
 	}
 	o.Server = plainURL(r.nc.ConnectedUrl())
+	if state, err := r.nc.TLSConnectionState(); err == nil && len(state.PeerCertificates) > 0 {
+		o.CertificateExpires = state.PeerCertificates[0].NotAfter
+	}
 	if c.String("server") == "" {
 		o.Backup = backups(r.cfg)
 	}
@@ -104,8 +108,16 @@ func survey(ctx context.Context, js jetstream.JetStream, cfg *config.Config) (ov
 	return o, nil
 }
 
-// write prints the two tables for people.
+// write prints the two tables for people, and what has to be done soon.
 func (o overview) write(w io.Writer, now time.Time) error {
+	if err := o.tables(w, now); err != nil || !(config.CertificateFile{Expires: o.CertificateExpires}).Soon(now) || o.CertificateExpires.IsZero() {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\nthe certificate of the bus %s: renew it\n", expiry(o.CertificateExpires, now))
+	return err
+}
+
+func (o overview) tables(w io.Writer, now time.Time) error {
 	if len(o.Streams) == 0 {
 		_, err := fmt.Fprintf(w, "no streams at %s\n", o.Server)
 		return err
