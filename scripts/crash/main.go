@@ -114,7 +114,7 @@ func (c *crash) round(ctx context.Context, n int) error {
 	go func() { ended <- c.Load(ctx, b.Client) }()
 	select {
 	case err := <-ended:
-		return fmt.Errorf("the load ended by itself: %w\n%s", err, b.Stderr())
+		return fmt.Errorf("the load ended by itself: %v\n%s", err, b.Stderr())
 	case <-time.After(time.Duration(c.rand.Int64N(int64(c.load)))):
 	case <-ctx.Done():
 	}

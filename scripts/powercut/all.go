@@ -18,11 +18,11 @@ func (s *settings) ours() server {
 	}}
 }
 
-// stockServer is nats-server as it comes; what is said of a jetstream block is empty.
-func (s *settings) stockServer(ctx context.Context, jetstream string) (server, error) {
+// stockServer is nats-server as it comes.
+func (s *settings) stockServer(ctx context.Context) (server, error) {
 	binary, err := tools.NATSServer(ctx, s.bin)
 	return server{"nats-server", false, func(ctx context.Context, store string) (*busproc.Bus, error) {
-		return busproc.StartNATS(ctx, binary, store, jetstream)
+		return busproc.StartNATS(ctx, binary, store)
 	}}, err
 }
 
@@ -60,7 +60,7 @@ func (s *settings) all(ctx context.Context) error {
 	}
 	line := fmt.Sprintf("powercut: %s: %s acknowledged, %s lost", strings.Join(words, ", "), comma(acknowledged), comma(lost))
 	if s.stock {
-		stock, err := s.stockServer(ctx, "")
+		stock, err := s.stockServer(ctx)
 		if err != nil {
 			return err
 		}

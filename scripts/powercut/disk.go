@@ -32,7 +32,7 @@ func (s *settings) disk(ctx context.Context, args []string) error {
 		return err
 	}
 	defer done()
-	stock, err := s.stockServer(ctx, "")
+	stock, err := s.stockServer(ctx)
 	if err != nil {
 		return err
 	}

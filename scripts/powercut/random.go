@@ -87,11 +87,11 @@ func (s *settings) underLoad(ctx context.Context, w *witness.Witness, start func
 	if err := w.Create(ctx, js); err != nil {
 		return err
 	}
-	ended := make(chan error)
+	ended := make(chan error, 1)
 	go func() { ended <- w.Load(ctx, b.Client) }()
 	select {
 	case err := <-ended:
-		return fmt.Errorf("the load ended by itself: %w\n%s", err, b.Stderr())
+		return fmt.Errorf("the load ended by itself: %v\n%s", err, b.Stderr())
 	case <-time.After(long):
 	case <-ctx.Done():
 	}

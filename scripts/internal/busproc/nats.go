@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 )
 
-// StartNATS runs a stock nats-server with JetStream on the store folder and returns when it takes clients. Settings are
-// lines of its configuration, such as those of its jetstream block; the limits are the bus's own.
-func StartNATS(ctx context.Context, binary, store, jetstream string) (*Bus, error) {
+// StartNATS runs a stock nats-server with JetStream on the store folder, synced as it comes, and returns when it takes
+// clients.
+func StartNATS(ctx context.Context, binary, store string) (*Bus, error) {
 	dir, err := os.MkdirTemp("", "nats-server-ports-")
 	if err != nil {
 		return nil, err
@@ -22,8 +22,8 @@ func StartNATS(ctx context.Context, binary, store, jetstream string) (*Bus, erro
 		server_name: "stock"
 		max_payload: 8MB
 		ports_file_dir: %q
-		jetstream { store_dir: %q, max_file_store: 20GB, max_memory_store: 256MB, %s }
-	`, dir, store, jetstream)
+		jetstream { store_dir: %q, max_file_store: 20GB, max_memory_store: 256MB }
+	`, dir, store)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -13,8 +13,8 @@ import (
 // by rules that know nothing of how a disk is made.
 func FuzzCut(f *testing.F) {
 	r := rand.New(rand.NewPCG(3, 4))
-	for range 25 {
-		calls := make([]byte, 120)
+	for range 12 {
+		calls := make([]byte, 80)
 		for i := range calls {
 			calls[i] = byte(r.Uint32())
 		}
