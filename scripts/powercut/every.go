@@ -9,10 +9,11 @@ import (
 
 	"github.com/deltran/deltran-bus/scripts/internal/busproc"
 	"github.com/deltran/deltran-bus/scripts/internal/witness"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // shortLife is everything once: a start on nothing, publishes to every stream, streams and consumers made by a client,
-// acknowledgements, a stop in order, a start on what is there, more of it, and the end.
+// acknowledgements, all that removes messages, a stop in order, a start on what is there, more of it, and the end.
 func (s *settings) shortLife(ctx context.Context, srv server) (*life, error) {
 	streams := witness.Streams(srv.declares, false)
 	for i := range streams {
@@ -38,6 +39,9 @@ func (s *settings) shortLife(ctx context.Context, srv server) (*life, error) {
 		if err := w.Take(ctx, b.Client, 2); err != nil {
 			return err
 		}
+		if err := removals(ctx, js); err != nil {
+			return err
+		}
 		if err := b.Stop(); err != nil {
 			return err
 		}
@@ -49,6 +53,33 @@ func (s *settings) shortLife(ctx context.Context, srv server) (*life, error) {
 		}
 		return w.Take(ctx, b.Client, 3)
 	})
+}
+
+// removals take messages away as operators do. A bus that misses them must not take that for a loss.
+func removals(ctx context.Context, js jetstream.JetStream) error {
+	for _, name := range []string{"PURGED", "DELETED"} {
+		stream, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: name})
+		if err != nil {
+			return err
+		}
+		for range 3 {
+			if _, err := js.Publish(ctx, name, []byte("to be removed")); err != nil {
+				return err
+			}
+		}
+		if err := stream.DeleteMsg(ctx, 2); err != nil {
+			return err
+		}
+		if name == "PURGED" {
+			err = stream.Purge(ctx)
+		} else {
+			err = js.DeleteStream(ctx, name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // cutEverywhere cuts one short life after every operation: as when the process alone is killed there, as when everything goes

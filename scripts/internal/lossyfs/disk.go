@@ -141,10 +141,20 @@ func journalDisk(base *Tree, ops []Op, h history, f Fate) *Tree {
 	}
 	for ino := range h.bytes {
 		if n := t.nodes[ino]; n != nil {
-			n.data = content(n.data, ops, h.bytes[ino], h.synced[ino], upTo, f.dice(ino))
+			n.fill(ops, h.bytes[ino], h.synced[ino], upTo, f.dice(ino))
 		}
 	}
 	return t
+}
+
+// fill gives a file the bytes and the time that it may have.
+func (n *node) fill(ops []Op, about []int, synced, visible int, d dice) {
+	n.data = content(n.data, ops, about, synced, visible, d)
+	for _, i := range about {
+		if i < visible {
+			n.changed = ops[i].At
+		}
+	}
 }
 
 // A place is a name in a folder.
@@ -164,6 +174,7 @@ func strictDisk(base *Tree, ops []Op, h history, f Fate) *Tree {
 				} else {
 					t.nodes[dir].entries[name] = ino
 				}
+				t.nodes[dir].changed = o.At
 				return
 			}
 			p := place{dir, name}
@@ -171,7 +182,7 @@ func strictDisk(base *Tree, ops []Op, h history, f Fate) *Tree {
 		}
 		switch o.Kind {
 		case Create:
-			n := &node{mode: o.Mode, target: o.Target}
+			n := &node{mode: o.Mode, target: o.Target, changed: o.At}
 			if n.isDir() {
 				n.entries = map[string]uint64{}
 			}
@@ -201,8 +212,8 @@ func strictDisk(base *Tree, ops []Op, h history, f Fate) *Tree {
 		}
 	}
 	for ino := range h.bytes {
-		n, d := t.nodes[ino], f.dice(ino)
-		n.data = content(n.data, ops, h.bytes[ino], h.synced[ino], d.upTo(h.synced[ino], len(ops)), d)
+		d := f.dice(ino)
+		t.nodes[ino].fill(ops, h.bytes[ino], h.synced[ino], d.upTo(h.synced[ino], len(ops)), d)
 	}
 	t.mend()
 	return t

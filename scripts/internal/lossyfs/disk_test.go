@@ -368,3 +368,22 @@ func TestUnkept(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// A folder that is written and loaded is the same, times included: programs look at those.
+func TestTimesLast(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, nil)
+	s.mkdir("d")
+	s.create("d/a")
+	s.write("d/a", 0, "x")
+	s.mkdir("d/e")
+	dir := t.TempDir()
+	s.must(Disk(s.Base(), s.Ops(), Journal, Keep).WriteTo(dir))
+	loaded, err := Load(dir)
+	s.must(err)
+	for p, i := range map[string]int{"d": 3, "d/a": 2, "d/e": 3} {
+		if got, want := reach(loaded, p).changed, s.Ops()[i].At; !got.Equal(want) {
+			t.Errorf("%s was changed at %v, not at %v, by operation %d", p, got, want, i)
+		}
+	}
+}

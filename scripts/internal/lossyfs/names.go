@@ -96,7 +96,7 @@ func (r *Recorder) Rename(dir uint64, name string, toDir uint64, toName string, 
 	return nil
 }
 
-// SetChanged is utimes. It is not recorded: no disk of ours keeps times.
+// SetChanged is utimes. It is not recorded: a disk has the time at which bytes or names were changed.
 func (r *Recorder) SetChanged(ino uint64, t time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

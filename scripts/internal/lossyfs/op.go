@@ -10,7 +10,10 @@
 // Everything but Mount is pure.
 package lossyfs
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Root is the inode of the uppermost folder.
 const Root uint64 = 1
@@ -44,6 +47,7 @@ type Op struct {
 	Data     []byte // Write; shared with the record, not to be changed
 	Size     int64  // Truncate
 	DataOnly bool   // Sync: fdatasync
+	At       time.Time
 }
 
 // String is for people who look for the operation that made the difference.

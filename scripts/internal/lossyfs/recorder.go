@@ -26,9 +26,11 @@ func NewRecorder(base *Tree) *Recorder {
 		base = NewTree()
 	}
 	live := base.clone()
-	now := time.Now()
 	for _, n := range live.nodes {
-		n.data, n.changed = slices.Clone(n.data), now
+		n.data = slices.Clone(n.data)
+	}
+	if root := live.nodes[Root]; root.changed.IsZero() {
+		root.changed = time.Now()
 	}
 	return &Recorder{base: base, live: live, open: map[uint64]int{}}
 }
@@ -51,18 +53,9 @@ func (r *Recorder) Ops() []Op {
 }
 
 func (r *Recorder) do(o Op) {
+	o.At = time.Now()
 	r.live.apply(o)
 	r.ops = append(r.ops, o)
-	now := time.Now()
-	switch o.Kind {
-	case Create, Write, Truncate:
-		r.live.nodes[o.Ino].changed = now
-	}
-	for _, dir := range []uint64{o.Dir, o.ToDir} {
-		if dir != 0 {
-			r.live.nodes[dir].changed = now
-		}
-	}
 }
 
 func (r *Recorder) dir(ino uint64) (*node, error) {

@@ -3,6 +3,7 @@ package lossyfs
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -34,7 +35,7 @@ type node struct {
 	entries map[string]uint64 // of a folder
 	parent  uint64            // of a folder
 	links   uint32            // entries that lead here
-	changed time.Time         // last, as stat tells it; a disk does not keep it
+	changed time.Time         // last, as stat tells it
 }
 
 func (n *node) isDir() bool { return n.mode&typeMask == typeDir }
@@ -60,7 +61,7 @@ func (t *Tree) apply(o Op) {
 	n := t.nodes[o.Ino]
 	switch o.Kind {
 	case Create:
-		n = &node{mode: o.Mode, target: o.Target}
+		n = &node{mode: o.Mode, target: o.Target, changed: o.At}
 		if n.isDir() {
 			n.entries, n.parent = map[string]uint64{}, o.Dir
 		}
@@ -81,11 +82,16 @@ func (t *Tree) apply(o Op) {
 			n.parent = o.ToDir
 		}
 	case Truncate:
-		n.data = resized(n.data, o.Size)
+		n.data, n.changed = resized(n.data, o.Size), o.At
 	case Write:
-		n.data = written(n.data, o.Off, o.Data)
+		n.data, n.changed = written(n.data, o.Off, o.Data), o.At
 	case Chmod:
 		n.mode = n.mode&typeMask | o.Mode&^typeMask
+	}
+	for _, dir := range []uint64{o.Dir, o.ToDir} {
+		if dir != 0 {
+			t.nodes[dir].changed = o.At
+		}
 	}
 }
 
@@ -169,29 +175,42 @@ func (t *Tree) Hash() [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// WriteTo makes the tree a plain folder, which must be empty or not be there.
+// WriteTo makes the tree a plain folder, which must be empty or not be there. Files and folders keep the times of their last
+// changes.
 func (t *Tree) WriteTo(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return t.walk(func(p string, n *node) error {
+	var dirs []string
+	times := map[string]time.Time{}
+	err := t.walk(func(p string, n *node) error {
 		p = filepath.Join(dir, filepath.FromSlash(p))
 		perm := fs.FileMode(n.mode & 0o777)
 		switch n.mode & typeMask {
 		case typeDir:
+			dirs = append(dirs, p)
+			times[p] = n.changed
 			return os.Mkdir(p, perm)
 		case typeLink:
 			return os.Symlink(n.target, p)
 		}
-		return os.WriteFile(p, n.data, perm)
+		if err := os.WriteFile(p, n.data, perm); err != nil {
+			return err
+		}
+		return os.Chtimes(p, n.changed, n.changed)
 	})
+	for _, p := range slices.Backward(dirs) { // what is made in them changes them
+		err = errors.Join(err, os.Chtimes(p, times[p], times[p]))
+	}
+	return err
 }
 
 // Load reads a plain folder; all of it counts as on the disk.
 func Load(dir string) (*Tree, error) {
 	t := NewTree()
 	dirs := map[string]uint64{".": Root}
-	return t, filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+	times := map[uint64]time.Time{}
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || p == dir {
 			return err
 		}
@@ -203,7 +222,7 @@ func Load(dir string) (*Tree, error) {
 		if err != nil {
 			return err
 		}
-		o := Op{Kind: Create, Ino: t.next, Dir: dirs[filepath.Dir(rel)], Name: d.Name(), Mode: uint32(info.Mode().Perm())}
+		o := Op{Kind: Create, Ino: t.next, Dir: dirs[filepath.Dir(rel)], Name: d.Name(), Mode: uint32(info.Mode().Perm()), At: info.ModTime()}
 		var data []byte
 		switch {
 		case d.IsDir():
@@ -220,6 +239,11 @@ func Load(dir string) (*Tree, error) {
 		}
 		t.apply(o)
 		t.nodes[o.Ino].data = data
+		times[o.Ino] = o.At
 		return err
 	})
+	for ino, at := range times { // what is made in a folder changes it
+		t.nodes[ino].changed = at
+	}
+	return t, err
 }
