@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/deltran/deltran-bus/event"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -38,8 +39,8 @@ func (e Event) String() string {
 	return fmt.Sprintf("%s #%d  %s  %s%s", e.Stream, e.Sequence, e.Subject, text, more)
 }
 
-// Publish stores an event and returns its place. A string or a []byte is sent as it is, nil as nothing, anything else as
-// JSON. It fails where no stream takes the event.
+// Publish stores an event and returns its place. A string or a []byte is sent as it is, nil as nothing, an event.Event as
+// its Publisher sends it, with its id as Nats-Msg-Id; anything else as JSON. It fails where no stream takes the event.
 func (b *Bus) Publish(subject string, data any, opts ...jetstream.PublishOpt) *jetstream.PubAck {
 	b.helper()()
 	var payload []byte
@@ -49,6 +50,12 @@ func (b *Bus) Publish(subject string, data any, opts ...jetstream.PublishOpt) *j
 		payload = []byte(d)
 	case []byte:
 		payload = d
+	case event.Event:
+		var err error
+		if payload, err = d.Encode(); err != nil {
+			b.fatalf("Publish %s: %v", subject, err)
+		}
+		opts = append([]jetstream.PublishOpt{jetstream.WithMsgID(d.ID)}, opts...)
 	default:
 		var err error
 		if payload, err = json.Marshal(d); err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/deltran/deltran-bus/bustest"
+	"github.com/deltran/deltran-bus/event"
 )
 
 func TestEvents(t *testing.T) {
@@ -28,6 +29,26 @@ func TestEvents(t *testing.T) {
 		if got := strings.Join(lines, "\n"); got != want {
 			t.Errorf("%s:\n%s\nwant\n%s", from, got, want)
 		}
+	}
+}
+
+// An event.Event goes as services send it: byte for byte, and once.
+func TestPublishEvent(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Run(t)
+	e, err := event.New("limit.reached", "test", []byte(`{"amount":  1000.00}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first, again := bus.Publish("events.risk.limit.reached", e), bus.Publish("events.risk.limit.reached", e); first.Duplicate || !again.Duplicate {
+		t.Error(first, again)
+	}
+	if got, err := event.Decode(bus.Await("RISK").Data); err != nil || got.ID != e.ID || string(got.Data) != `{"amount":  1000.00}` {
+		t.Error(got, err)
+	}
+	said := try(t, func(t testing.TB) { bustest.Run(t).Publish("events.risk.x", event.Event{}) })
+	if len(said) != 1 || !strings.Contains(said[0], "Publish events.risk.x: not a valid event: event_id is missing") {
+		t.Errorf("%q", said)
 	}
 }
 
