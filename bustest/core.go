@@ -117,7 +117,7 @@ func (c *core) close() (err error) {
 		err = c.shut()
 		c.stop()
 		if c.dir != "" {
-			err = errors.Join(err, os.RemoveAll(c.dir))
+			err = errors.Join(err, c.remove(c.dir))
 		}
 	})
 	return err

@@ -72,10 +72,17 @@ func (c *core) crash() error {
 	err = copyTree(to, old, func(string, fs.FileInfo, string) bool { return true })
 	err = errors.Join(err, c.shut())
 	c.dir = to
-	if err := errors.Join(err, copyTree(to, old, grownBlock), os.RemoveAll(old)); err != nil {
+	if err := errors.Join(err, copyTree(to, old, grownBlock), c.remove(old)); err != nil {
 		return err
 	}
 	return c.reopen(had)
+}
+
+// remove removes a folder in which a nats-server that has ended may still be making files: those of an atomic batch that it
+// had begun.
+func (c *core) remove(dir string) (err error) {
+	c.opts.until(func() bool { err = os.RemoveAll(dir); return err == nil })
+	return err
 }
 
 // grownBlock reports whether a file holds messages, and has changed since it was copied.

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"context"
 	"errors"
 	"math"
 	"slices"
@@ -54,7 +55,9 @@ func (b *batch) commit(now time.Time) {
 		var ack *jetstreamext.BatchAck
 		err := b.err
 		if err == nil {
-			ack, err = b.out.CommitMsg(b.link.ctx, msg)
+			ctx, cancel := context.WithTimeout(b.link.ctx, time.Hour) // look sees to an answer that does not come
+			ack, err = b.out.CommitMsg(ctx, msg)
+			cancel()
 		}
 		var api *jetstream.APIError
 		p := b.lane.p
@@ -88,7 +91,7 @@ func batchError(err error, n int) (wait time.Duration, limit int) {
 		case jetstreamext.JSErrCodeBatchPublishExceedsLimit:
 			return 0, max(n/2, 1)
 		}
-	} else if !errors.Is(err, nats.ErrNoResponders) {
+	} else if !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, nats.ErrPermissionViolation) {
 		return time.Minute, math.MaxInt // a server that knows no batches has stored the events, and answers as if to one
 	}
 	return 0, math.MaxInt

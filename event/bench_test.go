@@ -3,7 +3,10 @@ package event_test
 import (
 	"testing"
 
+	"github.com/deltran/deltran-bus/bustest"
 	"github.com/deltran/deltran-bus/event"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 func BenchmarkDecode(b *testing.B) {
@@ -42,4 +45,46 @@ func BenchmarkNew(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// In memory, where nothing waits for a disk: what the Publisher itself costs, beside jetstream.
+func BenchmarkPublish(b *testing.B) {
+	bus := bustest.Run(b, bustest.WithTCP())
+	nc, err := nats.Connect(bus.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		b.Fatal(err)
+	}
+	p, err := event.NewPublisher(nc)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Close(b.Context())
+	e := numbered(1)
+	b.Run("jetstream", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			e.ID = event.NewID()
+			payload, err := e.Encode()
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := js.Publish(b.Context(), created, payload, jetstream.WithMsgID(e.ID)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("Publisher", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			e.ID = event.NewID()
+			if _, err := p.Publish(b.Context(), created, e); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

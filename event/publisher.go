@@ -210,7 +210,7 @@ func (p *Publisher) submit(ctx context.Context, subject string, e *Event) (*item
 	it := &item{Future: Future{done: make(chan struct{}), subject: subject}, id: e.ID, data: data}
 	it.weight = min(int64(len(data))+1024, p.bytes)
 	if err := p.room.Acquire(ctx, it.weight); err != nil {
-		return nil, fmt.Errorf("%d bytes of events wait already: %w", p.bytes, err)
+		return nil, fmt.Errorf("no room, %d bytes of events may wait: %w", p.bytes, err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
