@@ -50,6 +50,31 @@ func TestLastPageWins(t *testing.T) {
 	}
 }
 
+// The first page of all has no other that is whole: a process killed while it wrote it left an empty file, and nobody knew what
+// the store had to hold. So it has its name only when it is whole.
+func TestFirstPageComesWhole(t *testing.T) {
+	t.Parallel()
+	store := t.TempDir()
+	b, _, _ := open(t, store)
+	dir := filepath.Join(store, "deltran-bus.ledger")
+	left := filepath.Join(dir, "page.b.new")
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(left, []byte("what a killed process left, longer than the page that comes"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if b, _, ok := open(t, store); ok || len(b.Damaged) > 0 {
+		t.Errorf("a page that was being written is taken for one: %v, %v", ok, b.Damaged)
+	}
+	if err := b.Write(page(1)); err != nil {
+		t.Fatal(err)
+	}
+	if b, got, ok := open(t, store); !ok || !cmp.Equal(got, page(1)) || len(b.Damaged) > 0 {
+		t.Errorf("%+v, %v", got, b.Damaged)
+	}
+	if _, err := os.Stat(left); err == nil {
+		t.Error("the new page did not take its name")
+	}
+}
+
 // Whatever happens to one of the two files, the other one's page is read and the damage told; never a mixture, and never
 // silence.
 func TestOneDamagedFile(t *testing.T) {

@@ -100,9 +100,9 @@ func (p *pair) write(doc any) error {
 	path := p.path(generation)
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	fresh := errors.Is(err, fs.ErrNotExist)
-	if fresh {
+	if fresh { // the first of all has no other that is whole: it gets its name when it is
 		if err = p.makeDir(); err == nil {
-			f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
+			f, err = os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 		}
 	}
 	if err != nil {
@@ -116,6 +116,9 @@ func (p *pair) write(doc any) error {
 		return err
 	}
 	if fresh {
+		if err := os.Rename(path+".new", path); err != nil {
+			return err
+		}
 		if err := syncDir(p.dir); err != nil {
 			return err
 		}
