@@ -14,8 +14,9 @@ import (
 // clearHalfMade takes away what a crash left of streams that were being made: nats-server does not open such a folder, says
 // that the store is not healthy, and so no start would ever succeed again. Nobody has been told that such a stream exists:
 // without both meta files it has no configuration, the ledger does not know it, and only those without a message and without
-// a consumer are touched. The same for a stream that was being deleted, as the ledger says somebody asked, and for the file by
-// which nats-server finds out whether it can write.
+// a consumer are touched. The same for a stream that was being deleted, as the ledger says somebody asked, or as the folder
+// shows where the ledger has not even heard of the stream yet; and for the file by which nats-server finds out whether it can
+// write.
 func clearHalfMade(store string, page ledger.Page) (cleared []string, err error) {
 	root := filepath.Join(store, natsserver.JetStreamStoreDir)
 	tests, err := filepath.Glob(filepath.Join(root, "_test_*"))
@@ -36,9 +37,13 @@ func clearHalfMade(store string, page ledger.Page) (cleared []string, err error)
 	}
 	for _, dir := range streams {
 		half, err := halfMade(dir)
-		if line, known := page.Stream(filepath.Base(dir)); known && filepath.Base(filepath.Dir(filepath.Dir(dir))) == natsserver.DEFAULT_GLOBAL_ACCOUNT {
-			_, there := os.Lstat(filepath.Join(dir, natsserver.JetStreamMetaFile))
-			half = line.Going && (half || errors.Is(there, fs.ErrNotExist)) // half deleted, or half made anew
+		line, known := page.Stream(filepath.Base(dir))
+		switch ours := filepath.Base(filepath.Dir(filepath.Dir(dir))) == natsserver.DEFAULT_GLOBAL_ACCOUNT; {
+		case ours && known:
+			half = line.Going && (half || isGone(dir, natsserver.JetStreamMetaFile)) // half deleted, or half made anew
+		case ours && !page.Clean && !page.Written.IsZero():
+			// Made and deleted within the ledger's second: nats-server begins with this one file.
+			half = half || isGone(dir, natsserver.JetStreamMetaFile) && !isGone(dir, natsserver.JetStreamMetaFileSum)
 		}
 		if err != nil {
 			return cleared, err
@@ -52,6 +57,11 @@ func clearHalfMade(store string, page ledger.Page) (cleared []string, err error)
 		cleared = append(cleared, dir)
 	}
 	return cleared, nil
+}
+
+func isGone(dir, name string) bool {
+	_, err := os.Lstat(filepath.Join(dir, name))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 func halfMade(dir string) (bool, error) {

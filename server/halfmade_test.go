@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -56,6 +57,30 @@ func TestHalfDeletedStream(t *testing.T) {
 	}
 	if n := messages(t, js(t, start(t, at(t, dir))), "AUDIT"); n != 0 {
 		t.Errorf("%d messages", n)
+	}
+}
+
+// Killed at the first step of the deletion of a stream that was made a moment before, the bus never started again: not even the
+// ledger had heard of that stream.
+func TestHalfDeletedBeforeTheLedgerKnew(t *testing.T) {
+	t.Parallel()
+	for _, clean := range []bool{false, true} {
+		dir := filled(t)
+		rewrite(t, dir, func(p *ledger.Page) { p.Clean = clean })
+		brief := streamDir(dir, "BRIEF")
+		if err := errors.Join(os.CopyFS(brief, os.DirFS(streamDir(dir, "AUDIT"))), os.Remove(filepath.Join(brief, "meta.inf"))); err != nil {
+			t.Fatal(err)
+		}
+		s, err := tryStart(t, dir)
+		if err == nil {
+			stop(t, s)
+		}
+		if started := err == nil; started == clean { // after a clean stop nothing is half deleted
+			t.Errorf("clean %t: %v", clean, err)
+		}
+		if _, err := os.Stat(brief); errors.Is(err, fs.ErrNotExist) == clean {
+			t.Errorf("clean %t: %v", clean, err)
+		}
 	}
 }
 
