@@ -16,14 +16,15 @@ var may = map[string][]string{
 	"backup":          {},
 	"blocks":          {},
 	"config":          {"access"},
+	"deadletter":      {"event"},
 	"event":           {},
 	"ledger":          {},
 	"integrity":       {"blocks", "ledger"},
 	"bootstrap":       {"config"},
 	"server":          {"blocks", "bootstrap", "config", "integrity", "ledger"},
 	"bustest":         {"config", "event", "server"},
-	"monitor":         {"backup", "bootstrap", "integrity", "ledger", "server"},
-	"cmd/deltran-bus": {"access", "backup", "bootstrap", "config", "event", "ledger", "monitor", "server"},
+	"monitor":         {"backup", "bootstrap", "deadletter", "integrity", "ledger", "server"},
+	"cmd/deltran-bus": {"access", "backup", "bootstrap", "config", "deadletter", "event", "ledger", "monitor", "server"},
 	"scripts/bench":   {"config", "event", "scripts/internal/busproc", "scripts/internal/tools", "server"}, // it measures the bus as a library too
 }
 
@@ -34,6 +35,8 @@ var never = map[string][]string{
 	"server":    {"prometheus", "urfave", "jsm.go"},
 	"bustest":   {"prometheus", "urfave", "jsm.go"},
 	"event":     {"nats-server", "toml", "prometheus", "urfave", "jsm.go"}, // services import it
+
+	"deadletter": {"nats-server", "toml", "prometheus", "urfave", "jsm.go"},
 }
 
 func TestImports(t *testing.T) {

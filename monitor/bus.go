@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/deltran/deltran-bus/backup"
+	"github.com/deltran/deltran-bus/deadletter"
 	"github.com/deltran/deltran-bus/ledger"
 	"github.com/deltran/deltran-bus/server"
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -29,6 +30,9 @@ var (
 	backupDuration = gauge("deltran_bus_backup_last_duration_seconds", "How long the last good backup took.")
 	backupSize     = gauge("deltran_bus_backup_last_size_bytes", "How large the last good backup is.")
 	backupFailures = gauge("deltran_bus_backup_failures", "Backups that have failed in a row since the last good one.")
+	letters        = gauge("deltran_bus_dead_letters", "Messages in DEADLETTERS, by the consumer that gave up on them. The dead letter series are there only while the bus makes dead letters.", "stream", "consumer")
+	lettersWaiting = gauge("deltran_bus_dead_letter_advisories_waiting", "Messages that a consumer gave up on and that are not in DEADLETTERS yet.")
+	lettersFailing = gauge("deltran_bus_dead_letter_failing", "1 while dead letters cannot be stored; the log says why.")
 
 	scrubRead = counter("deltran_bus_scrub_read_bytes_total", "Bytes of the store that were read again since the start, to find damage.")
 	scrubFrom = gauge("deltran_bus_scrub_oldest_timestamp_seconds", "Every message of the store was read again since then; absent before the first time.")
@@ -76,6 +80,9 @@ func (c *collector) bus(out sink, now Readiness) {
 		out(sample{findings, labels([]string{"kind"}, string(k)), float64(found[k])})
 	}
 	backups(out, now.Backup)
+	if c.m.opts.DeadLetters != nil {
+		deadLetters(out, c.m.opts.DeadLetters())
+	}
 	if scrub := c.m.bus.Scrub(); scrub.Bytes > 0 || scrub.Streams > 0 {
 		out(sample{scrubRead, nil, float64(scrub.Bytes)})
 		if !scrub.Oldest.IsZero() {
@@ -103,6 +110,18 @@ func backups(out sink, b *backup.Status) {
 		out(sample{backupDuration, nil, b.Last.Seconds})
 		out(sample{backupSize, nil, float64(b.Last.Size)})
 	}
+}
+
+// deadLetters are as of some seconds ago.
+func deadLetters(out sink, s *deadletter.Status) {
+	if s == nil {
+		return
+	}
+	for _, c := range s.Letters {
+		out(sample{letters, labels([]string{"stream", "consumer"}, c.Stream, c.Consumer), float64(c.Letters)})
+	}
+	out(sample{lettersWaiting, nil, float64(s.Waiting)})
+	out(sample{lettersFailing, nil, oneIf(s.Failing != "")})
 }
 
 // store are the series of the file store. What a stream reserves without a quota is nothing.

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/deltran/deltran-bus/backup"
+	"github.com/deltran/deltran-bus/deadletter"
 	"github.com/deltran/deltran-bus/integrity"
 	"github.com/deltran/deltran-bus/server"
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -50,6 +51,8 @@ type Options struct {
 	Logger      *slog.Logger           // empty: nothing is logged
 	Collectors  []prometheus.Collector // served at /metrics beside ours
 	Backup      func() *backup.Status  // how the schedule of backups stands; nil, or nothing from it: there is none
+
+	DeadLetters func() *deadletter.Status // how they stand; nil, or nothing from it: none are made
 }
 
 // Limits of one HTTP exchange. They bound what a slow or hostile client can hold, not what an answer may contain.

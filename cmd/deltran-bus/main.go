@@ -118,6 +118,7 @@ Exit codes: 0 ok, 1 failed, 3 differences or problems found (plan, apply, doctor
 			{Name: "plan", Usage: "show what differs between the declaration and what is there", Flags: planFlags(), Action: withRemote(plan)},
 			{Name: "apply", Usage: "make what is there match the declaration", Flags: applyFlags(), Action: withRemote(apply)},
 			{Name: "status", Usage: "show streams and consumers: what is in them and who lags", Flags: statusFlags(), Action: withRemote(status)},
+			{Name: "dead-letters", Usage: "what consumers gave up on: shown, sent again, dismissed", ArgsUsage: "COMMAND", Subcommands: deadLetterCommands(), Action: noDeadLetterCommand},
 			{Name: "doctor", Usage: "look for what is wrong, and say how to mend it", Flags: doctorFlags(), Action: doctor},
 			{Name: "permissions", Usage: "show what each service may do, and why", ArgsUsage: "[SERVICE]", Flags: permissionsFlags(), Action: permissions},
 			{Name: "pub", Usage: "publish events", ArgsUsage: "SUBJECT [DATA]", Description: pubAbout, Flags: pubFlags(), Action: pub},

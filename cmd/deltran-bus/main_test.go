@@ -54,6 +54,7 @@ func (t tight) Run() int {
 //	publish SUBJECT N                  publish N messages, each acknowledged by JetStream
 //	messages STREAM N                  the stream has to hold N messages
 //	consumers STREAM N                 wait until the stream has N consumers
+//	giveup STREAM CONSUMER N           terminate N messages, and wait for their dead letters
 //	aged STREAM DURATION               wait until its newest message is that old
 //	denied                             nobody comes in without logging in
 //	refuses publish|subscribe SUBJECT  the server does not permit it

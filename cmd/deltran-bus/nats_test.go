@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/deltran/deltran-bus/deadletter"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -29,6 +30,7 @@ var natsCommands = map[string]func(*script, []string){
 	"messages":    (*script).messages,
 	"consumers":   (*script).consumers,
 	"aged":        (*script).aged,
+	"giveup":      (*script).giveup,
 	"denied":      (*script).denied,
 	"refuses":     (*script).refuses,
 	"gone":        (*script).gone,
@@ -148,6 +150,37 @@ func (s *script) consumers(args []string) {
 			s.Fatalf("%s has %s consumers, not %s", args[0], have, args[1])
 		}
 	}
+}
+
+// giveup terminates messages as a consumer, and waits until there are so many more dead letters.
+func (s *script) giveup(args []string) {
+	s.want(args, 3, "giveup STREAM CONSUMER N")
+	n, err := strconv.Atoi(args[2])
+	s.Check(err)
+	s.withJetStream(func(ctx context.Context, js jetstream.JetStream) error {
+		letters := func() int {
+			st, err := js.Stream(ctx, deadletter.Stream)
+			if errors.Is(err, jetstream.ErrStreamNotFound) {
+				return 0
+			}
+			s.Check(err)
+			return int(st.CachedInfo().State.Msgs)
+		}
+		before := letters()
+		con, err := js.Consumer(ctx, args[0], args[1])
+		s.Check(err)
+		batch, err := con.Fetch(n)
+		s.Check(err)
+		for m := range batch.Messages() {
+			s.Check(m.Term())
+		}
+		s.Check(batch.Error())
+		for waiting := uint64(1); letters() < before+n || waiting > 0; {
+			waiting, _, err = deadletter.Waiting(ctx, js)
+			s.Check(err)
+		}
+		return nil
+	})
 }
 
 func (s *script) aged(args []string) {

@@ -48,7 +48,8 @@ type bus struct {
 	unwatch func() // nil until the bus is ready
 	settled func() // when it is
 
-	scheduled atomic.Pointer[scheduled] // nil: no backups
+	scheduled  atomic.Pointer[scheduled]  // nil: no backups
+	collecting atomic.Pointer[collecting] // nil: no dead letters are made
 }
 
 func serve(c *cli.Context) (err error) {
@@ -166,7 +167,7 @@ func (b *bus) open(cfg *config.Config) (err error) {
 		}
 		if b.mon, err = monitor.Open(cfg.Monitor.Listen, b.srv, monitor.Options{
 			Version: version(), Debug: cfg.Monitor.Debug, AllowOrigin: cfg.Monitor.AllowOrigin, Logger: b.log, Backup: b.backupStatus,
-			Access: monitor.Access(access), OpenProbes: cfg.Monitor.OpenProbes,
+			Access: monitor.Access(access), OpenProbes: cfg.Monitor.OpenProbes, DeadLetters: b.deadLetters,
 		}); err != nil {
 			return err
 		}
@@ -190,6 +191,7 @@ func (b *bus) open(cfg *config.Config) (err error) {
 	if err := b.ports.write(b.addresses()); err != nil {
 		return err
 	}
+	b.collect(cfg)
 	b.logHeld(b.srv.State())
 	b.banner(ready)
 	b.systemd.ready()
@@ -232,6 +234,7 @@ func (b *bus) reload(load func(context.Context) (*config.Config, error)) {
 		return
 	}
 	b.backUp(cfg)
+	b.collect(cfg)
 	st := b.srv.State()
 	b.log.Info("reloaded", "changed", len(st.Done.Changes), "held_back", len(st.Plan.Changes))
 	b.logHeld(st)
@@ -263,6 +266,7 @@ func (b *bus) end(err error) error {
 		b.unwatch()
 	}
 	b.noBackup()
+	b.stopCollecting()
 	if asked && (errors.Is(err, context.Canceled) || errors.Is(err, server.ErrInterrupted) || errors.Is(err, server.ErrHolding)) {
 		b.log.Info("stopped before it was ready")
 		err = nil

@@ -25,7 +25,8 @@ type overview struct {
 	CertificateExpires time.Time      `json:"certificate_expires,omitzero"` // of the bus, where it has TLS
 	Streams            []streamStatus `json:"streams"`
 
-	Backup *backupOverview `json:"backup,omitempty"` // of the bus on this machine, if it makes backups
+	Backup      *backupOverview `json:"backup,omitempty"`       // of the bus on this machine, if it makes backups
+	DeadLetters *letterOverview `json:"dead_letters,omitempty"` // where any are made
 }
 
 type streamStatus struct {
@@ -40,6 +41,7 @@ type streamStatus struct {
 	Newest    time.Time        `json:"newest,omitzero"`
 	MaxAge    time.Duration    `json:"max_age"` // nanoseconds; 0: no limit
 	Declared  bool             `json:"declared"`
+	Own       bool             `json:"own,omitempty"` // the bus made it for itself
 	Consumers []consumerStatus `json:"consumers"`
 }
 
@@ -52,6 +54,7 @@ type consumerStatus struct {
 	Waiting     int    `json:"waiting"`     // pull requests that wait for a message
 	AckFloor    uint64 `json:"ack_floor"`   // everything up to this stream sequence is done
 	Declared    bool   `json:"declared"`
+	Own         bool   `json:"own,omitempty"` // the bus made it for itself
 }
 
 func status(c *cli.Context, r *remote) error {
@@ -84,13 +87,13 @@ func survey(ctx context.Context, js jetstream.JetStream, cfg *config.Config) (ov
 			declared[bootstrap.Ref{Stream: s.Name, Consumer: con.Name}] = true
 		}
 	}
-	o := overview{Streams: []streamStatus{}}
+	o := overview{Streams: []streamStatus{}, DeadLetters: lettersIn(have)}
 	for _, name := range slices.Sorted(maps.Keys(have.Streams)) {
 		h := have.Streams[name]
 		s := streamStatus{
 			Name: name, Storage: h.Config.Storage.String(), Messages: h.State.Msgs, Bytes: h.State.Bytes, MaxBytes: cmp.Or(h.Config.MaxBytes, -1),
 			FirstSeq: h.State.FirstSeq, LastSeq: h.State.LastSeq, MaxAge: h.Config.MaxAge,
-			Declared: declared[bootstrap.Ref{Stream: name}], Consumers: []consumerStatus{},
+			Declared: declared[bootstrap.Ref{Stream: name}], Own: h.Config.Metadata[bootstrap.Owner] != "", Consumers: []consumerStatus{},
 		}
 		if s.Messages > 0 {
 			s.Oldest, s.Newest = h.State.FirstTime, h.State.LastTime
@@ -100,7 +103,7 @@ func survey(ctx context.Context, js jetstream.JetStream, cfg *config.Config) (ov
 			s.Consumers = append(s.Consumers, consumerStatus{
 				Name: name, Pending: i.NumPending, AckPending: i.NumAckPending, MaxPending: h.Consumers[name].Config.MaxAckPending,
 				Redelivered: i.NumRedelivered, Waiting: i.NumWaiting, AckFloor: i.AckFloor.Stream,
-				Declared: declared[bootstrap.Ref{Stream: s.Name, Consumer: name}],
+				Declared: declared[bootstrap.Ref{Stream: s.Name, Consumer: name}], Own: h.Consumers[name].Config.Metadata[bootstrap.Owner] != "",
 			})
 		}
 		o.Streams = append(o.Streams, s)
@@ -126,7 +129,7 @@ func (o overview) tables(w io.Writer, now time.Time) error {
 	fmt.Fprintln(tw, "STREAM\tMESSAGES\tBYTES\tFULL\tOLDEST\tNEWEST\tKEPT\t")
 	for _, s := range o.Streams {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, humanize.Comma(int64(s.Messages)), humanize.IBytes(s.Bytes),
-			full(s.Bytes, s.MaxBytes), ago(now, s.Oldest), ago(now, s.Newest), kept(s.MaxAge), note(s.Declared, s.Storage))
+			full(s.Bytes, s.MaxBytes), ago(now, s.Oldest), ago(now, s.Newest), kept(s.MaxAge), note(s.Declared || s.Own, s.Storage))
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -139,13 +142,18 @@ func (o overview) tables(w io.Writer, now time.Time) error {
 				fmt.Fprintln(tw, "\nCONSUMER\tPENDING\tACK PENDING\tREDELIVERED\tWAITING\tDONE UP TO\t")
 			}
 			fmt.Fprintf(tw, "%s/%s\t%s\t%d\t%d\t%d\t%d of %d\t%s\n", s.Name, c.Name, humanize.Comma(int64(c.Pending)), c.AckPending, c.Redelivered, c.Waiting,
-				c.AckFloor, s.LastSeq, note(c.Declared, ""))
+				c.AckFloor, s.LastSeq, note(c.Declared || c.Own, ""))
 		}
 	}
-	if err := tw.Flush(); err != nil || o.Backup == nil {
+	if err := tw.Flush(); err != nil {
 		return err
 	}
-	return o.Backup.write(w, now)
+	if o.Backup != nil {
+		if err := o.Backup.write(w, now); err != nil {
+			return err
+		}
+	}
+	return o.DeadLetters.write(w, now)
 }
 
 // full is how much of its quota a stream has taken.

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/deltran/deltran-bus/deadletter"
+	"github.com/urfave/cli/v2"
+)
+
+// redriveJSON is what redrive --json prints.
+type redriveJSON struct {
+	DryRun   bool          `json:"dry_run"`
+	Redriven []movedJSON   `json:"redriven"` // or would be
+	Left     []failureJSON `json:"left"`     // that could not be
+}
+
+type movedJSON struct {
+	Letter   string `json:"letter"`
+	Stream   string `json:"stream"`
+	Sequence uint64 `json:"sequence,omitempty"` // its new one
+	Subject  string `json:"subject"`
+}
+
+type failureJSON struct {
+	Letter string `json:"letter"`
+	Why    string `json:"why"`
+}
+
+// someChosen is the choice of a command that changes something: it never means everything by saying nothing.
+func someChosen(c *cli.Context) (choice, error) {
+	ch, err := chosen(c, time.Now())
+	if err == nil && !ch.some {
+		err = misuse("which letters? %s, --consumer STREAM/CONSUMER, --since, --until, or --all", lettersUsage)
+	}
+	return ch, err
+}
+
+// redriveLetters looks first where all of them would go, and then sends them.
+func redriveLetters(c *cli.Context, r *remote) error {
+	ch, err := someChosen(c)
+	if err != nil {
+		return err
+	}
+	if rate := c.Float64("rate"); !(rate >= 0) {
+		return misuse("--rate %v is no number of letters a second", rate)
+	}
+	ls, err := deadletter.Open(c.Context, r.js)
+	if err != nil {
+		return noJetStream(err)
+	}
+	out := redriveJSON{DryRun: c.Bool("dry-run"), Redriven: []movedJSON{}, Left: []failureJSON{}}
+	if err := lookAhead(c, ch, ls, &out); err != nil {
+		return err
+	}
+	text := !c.Bool("json")
+	if !out.DryRun {
+		ahead := len(out.Redriven)
+		out.Redriven, out.Left = []movedJSON{}, []failureJSON{}
+		pace := newPace(c.Float64("rate"))
+		defer pace.stop()
+		for l, err := range ch.walk(c.Context, ls) {
+			if err == nil {
+				err = pace.wait(c.Context)
+			}
+			if errors.Is(err, deadletter.ErrNone) { // somebody else was quicker
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("%w; %d of %d are redriven", err, len(out.Redriven), ahead)
+			}
+			if l.Missing != "" {
+				out.Left = append(out.Left, failureJSON{l.ID.String(), l.Missing})
+				continue
+			}
+			ack, err := ls.Redrive(c.Context, l)
+			if err != nil {
+				return fmt.Errorf("%w; %d of %d are redriven", err, len(out.Redriven), ahead)
+			}
+			out.Redriven = append(out.Redriven, movedJSON{l.ID.String(), ack.Stream, ack.Sequence, l.Subject})
+			if text {
+				fmt.Fprintf(c.App.Writer, "%s → %s %d\n", l.ID, ack.Stream, ack.Sequence)
+			}
+		}
+	}
+	for _, f := range out.Left {
+		fmt.Fprintf(c.App.ErrWriter, "%s stays: %s\n", f.Letter, f.Why)
+	}
+	if !text {
+		err = writeJSON(c.App.Writer, out)
+	} else if out.DryRun {
+		for _, m := range out.Redriven {
+			fmt.Fprintf(c.App.Writer, "%s → %s, on %s\n", m.Letter, m.Stream, m.Subject)
+		}
+		fmt.Fprintf(c.App.ErrWriter, "%s would be redriven\n", count(len(out.Redriven), "letter"))
+	} else {
+		fmt.Fprintf(c.App.ErrWriter, "%s redriven\n", count(len(out.Redriven), "letter"))
+	}
+	if err == nil && len(out.Left) > 0 {
+		err = fmt.Errorf("%s could not be redriven; dead-letters dismiss --reason erases what nothing can be done about", count(len(out.Left), "letter"))
+	}
+	return err
+}
+
+// lookAhead says what would be done, and refuses what would reach consumers that have not given up, unless that is wanted.
+func lookAhead(c *cli.Context, ch choice, ls *deadletter.Letters, out *redriveJSON) error {
+	type goal struct {
+		of      deadletter.ID // without a sequence
+		subject string
+	}
+	targets := map[goal]deadletter.Target{}
+	others, gone := map[string]bool{}, map[string]bool{}
+	for l, err := range ch.walk(c.Context, ls) {
+		if err != nil {
+			return err
+		}
+		if l.Missing != "" {
+			out.Left = append(out.Left, failureJSON{l.ID.String(), l.Missing})
+			continue
+		}
+		g := goal{deadletter.ID{Stream: l.ID.Stream, Consumer: l.Consumer}, l.Subject}
+		t, seen := targets[g]
+		if !seen {
+			if t, err = ls.Target(c.Context, l); err != nil {
+				return err
+			}
+			targets[g] = t
+		}
+		for _, name := range t.Others {
+			others[t.Stream+"/"+name] = true
+		}
+		if t.Gone {
+			gone[l.ID.Stream+"/"+l.Consumer] = true
+		}
+		out.Redriven = append(out.Redriven, movedJSON{l.ID.String(), t.Stream, 0, l.Subject})
+	}
+	for _, name := range slices.Sorted(maps.Keys(gone)) {
+		fmt.Fprintf(c.App.ErrWriter, "consumer %s, which gave up, will not get it: it is gone, or wants other subjects\n", name)
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	list := strings.Join(slices.Sorted(maps.Keys(others)), ", ")
+	switch {
+	case out.DryRun:
+		fmt.Fprintf(c.App.ErrWriter, "they would also reach %s; that needs --to-all\n", list)
+	case !c.Bool("to-all"):
+		return fmt.Errorf("what is redriven reaches every consumer of its stream, and so would reach %s, who may have done with it; if they recognise events that they have seen: --to-all", list)
+	}
+	return nil
+}
+
+func dismissLetters(c *cli.Context, r *remote) error {
+	ch, err := someChosen(c)
+	if err != nil {
+		return err
+	}
+	reason := strings.TrimSpace(c.String("reason"))
+	dry := c.Bool("dry-run")
+	if reason == "" && !dry {
+		return misuse("--reason is missing: the audit trail keeps why nothing was done")
+	}
+	ls, err := deadletter.Open(c.Context, r.js)
+	if err != nil {
+		return noJetStream(err)
+	}
+	done := []string{}
+	for l, err := range ch.walk(c.Context, ls) {
+		if err == nil && !dry {
+			err = ls.Dismiss(c.Context, l, reason)
+		}
+		if err != nil {
+			return fmt.Errorf("%w; %s dismissed", err, count(len(done), "letter"))
+		}
+		done = append(done, l.ID.String())
+		if !c.Bool("json") {
+			fmt.Fprintln(c.App.Writer, l.ID)
+		}
+	}
+	if c.Bool("json") {
+		return writeJSON(c.App.Writer, struct {
+			DryRun    bool     `json:"dry_run"`
+			Dismissed []string `json:"dismissed"` // or would be
+		}{dry, done})
+	}
+	word := "dismissed"
+	if dry {
+		word = "would be dismissed"
+	}
+	fmt.Fprintf(c.App.ErrWriter, "%s %s\n", count(len(done), "letter"), word)
+	return nil
+}

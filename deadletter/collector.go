@@ -1,0 +1,236 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Options are what a Collector can be told.
+type Options struct {
+	Log      *slog.Logger
+	MaxAge   time.Duration // how long letters are kept, if DEADLETTERS has to be made; 0: for ever
+	MaxBytes int64         // how much they may take then; a full stream makes advisories wait in AUDIT. 0: no limit
+	Every    time.Duration // how often Status is brought up to date; 0: 5 s
+}
+
+// ErrNothingCaptured is when stream AUDIT is not there, or does not capture what there is to collect. Advisories says what
+// it has to.
+var ErrNothingCaptured = errors.New("stream AUDIT captures no advisories")
+
+const (
+	batch    = 64 // advisories asked for at a time
+	ackWait  = 5 * time.Minute
+	calls    = 20 * time.Second // for all that one advisory needs
+	pauseMin = 100 * time.Millisecond
+	pauseMax = 30 * time.Second
+)
+
+// Collector makes letters of advisories. Make one with NewCollector, and Run it.
+type Collector struct {
+	js  jetstream.JetStream
+	o   Options
+	log *slog.Logger
+
+	con     jetstream.Consumer // nil: to be found
+	known   map[uint64]bool    // advisories of which a record was there when con was found
+	letters *store             // nil: to be found when a letter comes
+
+	mu      sync.Mutex
+	failing string
+	tally   tally
+}
+
+// NewCollector collects what the JetStream behind js holds.
+func NewCollector(js jetstream.JetStream, o Options) *Collector {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Every == 0 {
+		o.Every = 5 * time.Second
+	}
+	return &Collector{js: js, o: o, log: o.Log}
+}
+
+// Prepare makes the durable on AUDIT, if it is not there. Run does it by itself; this is for who wants to have it done.
+func (c *Collector) Prepare(ctx context.Context) error {
+	if c.con != nil {
+		return nil
+	}
+	return c.find(ctx)
+}
+
+// Run works off what there is, and what comes, until ctx ends. An advisory is acknowledged when the letter and the record
+// of it are stored; whatever fails is logged once and tried again, so that a crash at any step, a full stream or a bus that
+// is started anew costs nothing but time. It returns ErrNothingCaptured when there will be nothing to do.
+func (c *Collector) Run(ctx context.Context) error {
+	pause := pauseMin
+	for ctx.Err() == nil {
+		err := c.turn(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case errors.Is(err, ErrNothingCaptured):
+			return err
+		case err != nil:
+			c.trouble(err)
+			c.con = nil
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+			pause = min(2*pause, pauseMax)
+		default:
+			pause = pauseMin
+		}
+	}
+	return nil
+}
+
+// turn works off one batch.
+func (c *Collector) turn(ctx context.Context) error {
+	if err := c.Prepare(ctx); err != nil {
+		return err
+	}
+	c.count(ctx)
+	waiting, cancel := context.WithTimeout(ctx, c.o.Every)
+	defer cancel()
+	msgs, err := c.con.Fetch(batch, jetstream.FetchContext(waiting))
+	if err != nil {
+		return fmt.Errorf("stream %s: consumer %s: %w", Audit, Durable, err)
+	}
+	for m := range msgs.Messages() { // one by one: letters are redriven in the order in which they lie there
+		c.settle(ctx, m)
+	}
+	if err := msgs.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("stream %s: consumer %s: %w", Audit, Durable, err)
+	}
+	return nil
+}
+
+// find looks for the durable on AUDIT, or makes it, and reads which advisories were settled without it knowing:
+// an acknowledgement is on the disk a moment later, and a crash may come first.
+func (c *Collector) find(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, calls)
+	defer cancel()
+	audit, err := c.js.Stream(ctx, Audit)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return ErrNothingCaptured
+	}
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", Audit, err)
+	}
+	captured := Captured(audit.CachedInfo().Config.Subjects)
+	if len(captured) == 0 {
+		return ErrNothingCaptured
+	}
+	con, err := audit.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
+		Durable: Durable, Description: "Makes dead letters of what consumers gave up on", FilterSubjects: captured,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: 4 * batch,
+		Metadata: map[string]string{Owner: "dead_letters"},
+	})
+	if err != nil {
+		return fmt.Errorf("stream %s: consumer %s: %w", Audit, Durable, err)
+	}
+	known := map[uint64]bool{}
+	if err := recorded(ctx, audit, con.CachedInfo().AckFloor.Stream+1, known); err != nil {
+		return err
+	}
+	c.con, c.known = con, known
+	return nil
+}
+
+// settle makes a letter of an advisory, or leaves it for later.
+func (c *Collector) settle(ctx context.Context, m jetstream.Msg) {
+	ctx, cancel := context.WithTimeout(ctx, calls)
+	defer cancel()
+	at, err := m.Metadata()
+	if err == nil {
+		if err = c.collect(ctx, m, at); err == nil {
+			err = m.Ack()
+		}
+	}
+	if err == nil {
+		c.well()
+		return
+	}
+	if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		c.trouble(err)
+		again := time.Second
+		if at != nil {
+			again <<= min(at.NumDelivered-1, 5)
+		}
+		_ = m.NakWithDelay(min(again, pauseMax)) // if nobody hears it, ack_wait does the same
+	}
+}
+
+// collect stores letter and record. It returns nil for what is no letter, too.
+func (c *Collector) collect(ctx context.Context, m jetstream.Msg, at *jetstream.MsgMetadata) error {
+	if c.known[at.Sequence.Stream] {
+		return nil
+	}
+	a, err := readAdvisory(m.Subject(), m.Data())
+	if err != nil {
+		c.log.Warn("dead letters: not an advisory of JetStream; it is left alone", "stream", Audit, "sequence", at.Sequence.Stream, "subject", m.Subject(), "error", err)
+		return nil
+	}
+	if a.Stream == Stream { // a letter about a letter would be given up by the same consumer, and so on
+		c.log.Warn("dead letters: a consumer gave up on a letter; it stays where it is", "consumer", a.Consumer, "letter", a.Sequence)
+		return nil
+	}
+	l, err := fetch(ctx, c.js, a)
+	if err != nil {
+		return err
+	}
+	if a.Stream == Audit && ours(l.Subject) { // as above
+		c.log.Warn("dead letters: a consumer gave up on what says that a consumer gave up; it stays where it is", "stream", Audit, "consumer", a.Consumer, "sequence", a.Sequence)
+		return nil
+	}
+	happening := cause(at.Sequence.Stream, at.Timestamp)
+	stored, err := c.put(ctx, l, happening)
+	if err != nil {
+		return err
+	}
+	r := stored.record()
+	r.Advisory = at.Sequence.Stream
+	return r.keep(ctx, c.js, "stored", happening, stored)
+}
+
+// put stores a letter in DEADLETTERS, which is made when there is none.
+func (c *Collector) put(ctx context.Context, l Letter, happening string) (Letter, error) {
+	if c.letters == nil {
+		s, err := openStore(ctx, c.js, c.o)
+		if err != nil {
+			return l, err
+		}
+		c.letters = s
+	}
+	stored, err := c.letters.put(ctx, l, happening)
+	if errors.Is(err, jetstream.ErrNoStreamResponse) { // somebody deleted it
+		c.letters = nil
+	}
+	return stored, err
+}
+
+// trouble tells what keeps letters from being stored, once.
+func (c *Collector) trouble(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failing == "" {
+		c.log.Error("dead letters wait in stream AUDIT until they can be stored", "error", err)
+	}
+	c.failing = err.Error()
+}
+
+func (c *Collector) well() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failing != "" {
+		c.log.Info("dead letters are stored again")
+	}
+	c.failing = ""
+}

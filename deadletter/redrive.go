@@ -1,0 +1,137 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The headers that a redriven message has more than the first time.
+const (
+	// RedrivenFrom is the letter that it was: STREAM/CONSUMER/SEQUENCE.
+	RedrivenFrom = "Deltran-Redriven-From"
+	// RedrivenMsgID is its Nats-Msg-Id as it was, which a duplicate_window may still know: it goes with another one.
+	RedrivenMsgID = "Deltran-Redriven-Msg-Id"
+)
+
+// Target is where a letter's message goes when it is redriven.
+type Target struct {
+	Stream string   // that captures its subject now
+	Others []string // consumers of it that get the message too, beside the one that gave up; sorted
+	Gone   bool     // the one that gave up is not there any more, or does not want the subject
+}
+
+// Target looks who would get a letter's message. It is an error if nobody captures its subject.
+func (ls *Letters) Target(ctx context.Context, l Letter) (t Target, err error) {
+	if l.Missing != "" {
+		return t, fmt.Errorf("letter %s: there is nothing to redrive: %s", l.ID, l.Missing)
+	}
+	t.Stream, err = ls.js.StreamNameBySubject(ctx, l.Subject)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return t, fmt.Errorf("letter %s: no stream captures %s any more; declare one that does", l.ID, l.Subject)
+	}
+	if err != nil {
+		return t, fmt.Errorf("letter %s: who captures %s: %w", l.ID, l.Subject, err)
+	}
+	st, err := ls.js.Stream(ctx, t.Stream)
+	if err != nil {
+		return t, fmt.Errorf("stream %s: %w", t.Stream, err)
+	}
+	t.Gone = true
+	consumers := st.ListConsumers(ctx)
+	for info := range consumers.Info() {
+		switch {
+		case !wants(info.Config, l.Subject):
+		case info.Name == l.Consumer && t.Stream == l.ID.Stream:
+			t.Gone = false
+		default:
+			t.Others = append(t.Others, info.Name)
+		}
+	}
+	if err := consumers.Err(); err != nil {
+		return t, fmt.Errorf("stream %s: consumers: %w", t.Stream, err)
+	}
+	slices.Sort(t.Others)
+	return t, nil
+}
+
+// wants reports whether a consumer is delivered what is stored on a subject.
+func wants(c jetstream.ConsumerConfig, subject string) bool {
+	filters := slices.Clone(c.FilterSubjects)
+	if c.FilterSubject != "" {
+		filters = append(filters, c.FilterSubject)
+	}
+	return len(filters) == 0 || slices.ContainsFunc(filters, func(f string) bool { return covers(f, subject) })
+}
+
+// Redrive publishes a letter's message once more, records that, and erases the letter, in this order. Done again after it was
+// interrupted it goes on where it was: the message is not stored twice as long as its stream's duplicate_window knows it.
+func (ls *Letters) Redrive(ctx context.Context, l Letter) (*jetstream.PubAck, error) {
+	if l.Missing != "" {
+		return nil, fmt.Errorf("letter %s: there is nothing to redrive: %s", l.ID, l.Missing)
+	}
+	ack, err := ls.js.PublishMsg(ctx, l.again())
+	if err != nil {
+		return nil, fmt.Errorf("letter %s: publish on %s: %w", l.ID, l.Subject, err)
+	}
+	r := l.record()
+	r.To = &placement{ack.Stream, ack.Sequence}
+	if err := ls.finish(ctx, l, r, "redriven"); err != nil {
+		return ack, fmt.Errorf("%w; its message is in stream %s at %d: redrive it again to finish, soon, before the duplicate_window forgets it", err, ack.Stream, ack.Sequence)
+	}
+	return ack, nil
+}
+
+// Dismiss records why nothing is done about a letter, and erases it.
+func (ls *Letters) Dismiss(ctx context.Context, l Letter, reason string) error {
+	r := l.record()
+	r.Reason = reason
+	return ls.finish(ctx, l, r, "dismissed")
+}
+
+// finish records what was done, and overwrites the letter.
+func (ls *Letters) finish(ctx context.Context, l Letter, r record, action string) error {
+	if err := r.keep(ctx, ls.js, action, l.happening(), l); err != nil {
+		return err
+	}
+	err := ls.st.SecureDeleteMsg(ctx, l.Number)
+	if err == nil {
+		return nil
+	}
+	if _, there := ls.st.GetMsg(ctx, l.Number); errors.Is(there, jetstream.ErrMsgNotFound) {
+		return nil // somebody else was quicker; the refusal does not say so
+	}
+	return fmt.Errorf("letter %s: erase it from stream %s: %w", l.ID, Stream, err)
+}
+
+// happening names this very letter.
+func (l Letter) happening() string {
+	return fmt.Sprintf("dead-letter.%s.%d", l.ID, l.Stored.UnixNano())
+}
+
+// again is the message as it is published once more. Of what JetStream does because of headers only a message's own
+// lifetime is asked for again: the rest was about the first time.
+func (l Letter) again() *nats.Msg {
+	m := nats.NewMsg(l.Subject)
+	m.Data = l.Data
+	maps.Copy(m.Header, l.Header)
+	first := m.Header.Get(RedrivenMsgID)
+	if first == "" {
+		first = m.Header.Get(nats.MsgIdHdr)
+	}
+	maps.DeleteFunc(m.Header, func(name string, _ []string) bool {
+		return strings.HasPrefix(name, "Nats-") && name != jetstream.MsgTTLHeader
+	})
+	if first != "" {
+		m.Header[RedrivenMsgID] = []string{first}
+	}
+	m.Header[RedrivenFrom] = []string{l.ID.String()}
+	m.Header[nats.MsgIdHdr] = []string{l.happening()}
+	return m
+}
