@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -125,6 +126,9 @@ func oneRound(t *testing.T, dir string) (out string, killed bool) {
 		t.Fatal(err)
 	}
 	cmd.Stderr = cmd.Stdout
+	if _, err := cmd.StdinPipe(); err != nil { // it ends when that does: with this process, however it ends
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -151,6 +155,7 @@ func oneRound(t *testing.T, dir string) (out string, killed bool) {
 
 // busyBus runs a bus until SIGTERM, with clients that do whatever clients do.
 func busyBus(t *testing.T, dir string) {
+	go func() { _, _ = io.Copy(io.Discard, os.Stdin); os.Exit(1) }()
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
 	log := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelError}))
