@@ -38,7 +38,10 @@ type Result struct {
 	Findings []ledger.Finding
 	Bytes    int64    // that were read of messages
 	Remade   []string // streams that come back by being made anew from the declaration
-	mends    []mend
+	// Accounted are the streams of the bus's account of which every sequence was read, or its deletion: what is not there
+	// was deleted.
+	Accounted []string
+	mends     []mend
 }
 
 // Look finds what is damaged, and copies it to the quarantine. It changes nothing else; Mend does.
@@ -70,6 +73,7 @@ func Look(ctx context.Context, r blocks.Reader, s Store) (*Result, error) {
 		all.Findings = append(all.Findings, one.Findings...)
 		all.Bytes += one.Bytes
 		all.Remade = append(all.Remade, one.Remade...)
+		all.Accounted = append(all.Accounted, one.Accounted...)
 		all.mends = append(all.mends, one.mends...)
 	}
 	return all, errors.Join(errs...)
@@ -122,6 +126,9 @@ func (s Store) look(ctx context.Context, r blocks.Reader, p place) (*Result, err
 	all = append(all, s.silent(p)...)
 	if !o.Clean {
 		all = slices.DeleteFunc(all, s.normal(p, report))
+	}
+	if len(all)+len(report.Gaps) == 0 && !o.Clean && !report.Encrypted && p.account == ownAccount {
+		res.Accounted = []string{p.stream}
 	}
 	s.conclude(r, p, report, byFile(all), res)
 	return res, nil

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/deltran/deltran-bus/integrity"
 	"github.com/deltran/deltran-bus/ledger"
 )
 
@@ -81,7 +82,9 @@ func (s *Server) before() (found []ledger.Finding) {
 }
 
 // after compares what NATS has recovered with what the ledger promises, and with the folders that were there.
-func (s *Server) after(before map[string]string) ([]ledger.Finding, error) {
+//
+// A message that was deleted in the last moment before a kill is missed by the ledger; that it was deleted stands in the files.
+func (s *Server) after(before map[string]string, files *integrity.Result) ([]ledger.Finding, error) {
 	if !s.opts.DontListen {
 		return nil, nil // a cluster decides who keeps what
 	}
@@ -96,7 +99,9 @@ func (s *Server) after(before map[string]string) ([]ledger.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := slices.DeleteFunc(ledger.Compare(s.page, there, time.Now()), func(f ledger.Finding) bool { return slices.Contains(s.remade, f.Stream) })
+	found := slices.DeleteFunc(ledger.Compare(s.page, there, time.Now()), func(f ledger.Finding) bool {
+		return slices.Contains(s.remade, f.Stream) || f.Kind == ledger.Middle && slices.Contains(files.Accounted, f.Stream)
+	})
 	for _, f := range notBack {
 		if i := slices.IndexFunc(found, func(g ledger.Finding) bool { return g.Kind == ledger.Gone && g.Stream == f.Stream }); i >= 0 {
 			found[i].File, found[i].Holds = f.File, true

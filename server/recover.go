@@ -56,7 +56,7 @@ func (s *Server) recover(ctx context.Context, nats *natsserver.Server) (accepted
 			if err := s.start(ctx, nats); err != nil {
 				return false, err
 			}
-			after, err := s.after(before)
+			after, err := s.after(before, files)
 			if err != nil {
 				return false, err
 			}
