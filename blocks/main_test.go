@@ -184,3 +184,36 @@ func TestOtherFiles(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
+
+// A purge that a crash interrupted is nothing that nats-server does not complete, wherever it was interrupted.
+func TestInterruptedPurge(t *testing.T) {
+	t.Parallel()
+	e := open(t, t.TempDir())
+	a := &actor{engine: e, config: jetstream.StreamConfig{Name: "S", Subjects: []string{"S.>"}}, rand: rand.New(rand.NewPCG(8, 8))}
+	a.s = e.stream(a.config)
+	a.publish(30, 500)
+	before := folder(e.killed(), "S")
+	a.purge()
+	after := folder(e.killed(), "S")
+	for _, state := range []struct{ msgs, newMsgs, oldMsgs string }{
+		{before + "/msgs", after + "/msgs", ""}, {"", after + "/msgs", before + "/msgs"}, {after + "/msgs", "", before + "/msgs"},
+	} {
+		dir := filepath.Join(t.TempDir(), "S")
+		if err := os.CopyFS(dir, os.DirFS(before)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(filepath.Join(dir, "msgs")); err != nil {
+			t.Fatal(err)
+		}
+		for to, from := range map[string]string{"msgs": state.msgs, "__new_msgs__": state.newMsgs, "__msgs__": state.oldMsgs} {
+			if from != "" {
+				if err := os.CopyFS(filepath.Join(dir, to), os.DirFS(from)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if r := scan(t, dir, blocks.Options{}); len(r.Damage)+len(r.Unknown) > 0 {
+			t.Errorf("%+v: %v %v", state, r.Damage, r.Unknown)
+		}
+	}
+}

@@ -197,6 +197,9 @@ func (s *scan) batches() error {
 		return nil
 	}
 	for _, e := range entries {
+		if e.Name()[0] == '.' || !s.exists(path.Join(batchDir, e.Name(), msgsDir)) {
+			continue // it is being deleted, or made
+		}
 		r, err := Reader{}.scanBatch(filepath.Join(s.dir, batchDir, e.Name()), Options{Pace: s.Pace, Most: s.Most})
 		if err != nil {
 			return err

@@ -178,7 +178,8 @@ func (Reader) Numbers(dir string) ([]uint32, error) {
 // list is the numbers of the blocks in order; what else is in the folder is noted.
 func (s *scan) list() (numbers []uint32, _ error) {
 	if staged, err := filepath.Glob(filepath.Join(s.dir, newMsgsDir, "*"+blockExt)); err == nil && len(staged) > 0 {
-		s.Leftovers = append(s.Leftovers, newMsgsDir) // a purge that nats-server completes: what is in msgs goes
+		s.Leftovers = append(s.Leftovers, newMsgsDir)
+		return nil, nil // nats-server completes the purge: what is in msgs, if it is there at all, goes
 	}
 	entries, err := os.ReadDir(filepath.Join(s.dir, s.msgs))
 	if err != nil {

@@ -1,12 +1,8 @@
 package integrity
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -28,6 +24,20 @@ type Store struct {
 	// Declared reports whether a stream, or a consumer of it, is made anew where it is not there.
 	Declared func(stream, consumer string) bool
 	Quarantine
+
+	files, copies map[string][]string // of Manifest and Keep, from the folder of the stream that they belong to
+}
+
+// of gathers names by the stream's folder that they are in.
+func of[V any](all map[string]V) map[string][]string {
+	out := map[string][]string{}
+	for rel := range all {
+		if parts := strings.SplitN(rel, "/", 5); len(parts) == 5 {
+			folder := strings.Join(parts[:4], "/")
+			out[folder] = append(out[folder], parts[4])
+		}
+	}
+	return out
 }
 
 // clean reports whether the store is as a clean stop left it, as far as the ledger knows.
@@ -49,6 +59,7 @@ type Result struct {
 // After a clean stop the small files are compared with the ledger's manifest, and of the messages the sizes of the
 // blocks; after any other stop every message is read, because nats-server will rebuild every block.
 func Look(ctx context.Context, r blocks.Reader, s Store) (*Result, error) {
+	s.files, s.copies = of(s.Manifest), of(s.Keep)
 	places, err := s.places()
 	if err != nil {
 		return nil, err
@@ -108,6 +119,9 @@ func (s Store) look(ctx context.Context, r blocks.Reader, p place) (*Result, err
 		return nil, err
 	}
 	o := blocks.Options{Clean: s.clean(), Pace: pace}
+	if o.Clean && len(changed) == 0 && s.copied(p) {
+		return &Result{}, nil
+	}
 	o.Small = o.Clean && !slices.ContainsFunc(changed, func(d blocks.Damage) bool { return d.Part == blocks.Messages })
 	report, err := r.Scan(p.dir, o)
 	if err != nil {
@@ -130,99 +144,11 @@ func (s Store) look(ctx context.Context, r blocks.Reader, p place) (*Result, err
 	if len(all)+len(report.Gaps) == 0 && !o.Clean && !report.Encrypted && p.account == ownAccount {
 		res.Accounted = []string{p.stream}
 	}
-	s.conclude(r, p, report, byFile(all), res)
+	s.conclude(r, p, byFile(all), res)
+	if !o.Clean {
+		res.Findings = slices.DeleteFunc(res.Findings, s.halfMade)
+	}
 	return res, nil
-}
-
-// changed is what is not as the last clean stop left it.
-func (s Store) changed(p place) (all []blocks.Damage, _ error) {
-	if !s.clean() {
-		return nil, nil
-	}
-	for rel, was := range s.Manifest {
-		file, ok := strings.CutPrefix(rel, p.rel+"/")
-		if !ok {
-			continue
-		}
-		d := blocks.Damage{File: file, Part: part(file), What: blocks.Checksum, Detail: "it is not as the last clean stop left it"}
-		is, err := same(filepath.Join(s.Dir, filepath.FromSlash(rel)), was)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			d.What, d.Detail = blocks.Gone, ""
-		case err != nil:
-			return nil, err
-		case is:
-			continue
-		}
-		if d.Part == blocks.Messages {
-			d.What, d.Before = blocks.Hole, 1 // the blocks say which messages, if any
-		}
-		all = append(all, d)
-	}
-	slices.SortFunc(all, func(a, b blocks.Damage) int { return cmp.Compare(a.File, b.File) })
-	return all, nil
-}
-
-func same(file string, was ledger.File) (bool, error) {
-	info, err := os.Stat(file)
-	if err != nil || info.Size() != was.Size || was.Sum == "" {
-		return err == nil && info.Size() == was.Size, err
-	}
-	b, err := os.ReadFile(file)
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:]) == was.Sum, err
-}
-
-// silent is files that are not what the ledger copied, although nobody has written to them since.
-func (s Store) silent(p place) (all []blocks.Damage) {
-	if s.clean() {
-		return nil // the manifest is better
-	}
-	for rel, was := range s.Keep {
-		file, ok := strings.CutPrefix(rel, p.rel+"/")
-		if !ok {
-			continue
-		}
-		name := filepath.Join(p.dir, filepath.FromSlash(file))
-		info, err := os.Stat(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			// Whole folders are deleted, and a description first; a state is not.
-			if path.Base(file) == stateFile && exists(filepath.Join(filepath.Dir(name), metaFile)) {
-				all = append(all, blocks.Damage{File: file, Part: part(file), What: blocks.Gone})
-			}
-			continue
-		}
-		if err != nil || !info.ModTime().Equal(was.Changed) {
-			continue
-		}
-		if b, err := os.ReadFile(name); err == nil && string(b) != string(was.Data) {
-			all = append(all, blocks.Damage{File: file, Part: part(file), What: blocks.Checksum, Size: int64(len(b)),
-				Detail: "it is not what the ledger copied, and nobody has written to it since"})
-		}
-	}
-	slices.SortFunc(all, func(a, b blocks.Damage) int { return cmp.Compare(a.File, b.File) })
-	return all
-}
-
-// normal is what a crash leaves, and nats-server puts right without a loss: an index that was being written, and a last
-// record that nobody was told to be stored.
-func (s Store) normal(p place, report *blocks.Report) func(blocks.Damage) bool {
-	line, known := ledger.Stream{}, false
-	if p.account == ownAccount {
-		line, known = s.Page.Stream(p.stream)
-	}
-	return func(d blocks.Damage) bool {
-		switch {
-		case d.What == blocks.Torn:
-			return !known || line.Last <= d.After
-		case d.Part == blocks.Index:
-			return path.Base(d.File) == "index.db"
-		case d.Part == blocks.Description && d.What == blocks.Gone:
-			// It was being made, or deleted: there is nothing in it, or nobody wants it.
-			return line.Going || report.Messages == 0 && !known
-		}
-		return false
-	}
 }
 
 const (

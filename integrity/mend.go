@@ -43,7 +43,7 @@ func (r *Result) Mend() error {
 }
 
 // conclude copies what is damaged, and decides what comes of it.
-func (s Store) conclude(r blocks.Reader, p place, report *blocks.Report, harmed []*harm, res *Result) {
+func (s Store) conclude(r blocks.Reader, p place, harmed []*harm, res *Result) {
 	mended := map[string]bool{} // folders of descriptions
 	for _, h := range harmed {
 		s.copy(p, h)
@@ -104,20 +104,17 @@ func (s Store) copy(p place, h *harm) {
 
 // cut is what nats-server would do to damaged messages. It holds the bus where they were known to be safe.
 func (s Store) cut(p place, h *harm) (what string, holds bool) {
-	line, known := s.Page.Stream(p.stream)
-	holds = known && p.account == ownAccount && s.Page.Durable
-	switch {
-	case h.first.What == blocks.Boundary && h.places == 1:
-		return "they would be delivered with a wrong subject or wrong headers", false
-	case h.from <= h.to && h.from > line.Last && h.behind == 0:
-		holds = false // younger than all that the ledger knows
-	case h.from > h.to && h.behind == 0:
-		return "no message is missing", false
-	}
+	_, known := s.Page.Stream(p.stream)
 	if h.behind > 0 {
 		what = fmt.Sprintf("nats-server would cut off the rest of the block, %s readable messages", humanize.Comma(int64(h.behind)))
 	}
-	return what, holds
+	switch {
+	case h.first.What == blocks.Boundary && h.places == 1:
+		return "they would be delivered with a wrong subject or wrong headers", false
+	case h.from > h.to && h.behind == 0:
+		return "no message is missing", false
+	}
+	return what, known && p.account == ownAccount && s.Page.Durable
 }
 
 // describe puts back a description, or takes it away so that it is made anew.

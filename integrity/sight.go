@@ -69,7 +69,7 @@ func (s *Scrub) again(ctx context.Context, p place, block uint32, created time.T
 		}
 		numbers, err := s.Reader.Numbers(p.dir)
 		if err != nil {
-			return nil, err
+			return nil, ignoreGone(err) // a purge
 		}
 		after := uint64(0)
 		if i := slices.Index(numbers, block); i > 0 {

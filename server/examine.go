@@ -11,6 +11,7 @@ import (
 	"github.com/deltran/deltran-bus/blocks"
 	"github.com/deltran/deltran-bus/integrity"
 	"github.com/deltran/deltran-bus/ledger"
+	"github.com/dustin/go-humanize"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
@@ -38,7 +39,11 @@ func (s *Server) examine(ctx context.Context) (*integrity.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.log.Debug("looked for damage before nats-server opens the store", "bytes", res.Bytes, "took", time.Since(began), "findings", len(res.Findings))
+	took := time.Since(began)
+	s.log.Debug("looked for damage", "bytes", res.Bytes, "took", took, "findings", len(res.Findings))
+	if took > time.Second {
+		s.log.Info("read the store, because the bus was not stopped in order", "size", humanize.IBytes(uint64(res.Bytes)), "took", took.Round(100*time.Millisecond))
+	}
 	for i := range res.Findings {
 		res.Findings[i].Found = began
 	}
