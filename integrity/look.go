@@ -23,6 +23,7 @@ type Store struct {
 	Keep     ledger.Keep
 	// Declared reports whether a stream, or a consumer of it, is made anew where it is not there.
 	Declared func(stream, consumer string) bool
+	Thorough bool // read every message, after a clean stop as well
 	Quarantine
 
 	files, copies map[string][]string // of Manifest and Keep, from the folder of the stream that they belong to
@@ -119,10 +120,10 @@ func (s Store) look(ctx context.Context, r blocks.Reader, p place) (*Result, err
 		return nil, err
 	}
 	o := blocks.Options{Clean: s.clean(), Pace: pace}
-	if o.Clean && len(changed) == 0 && s.copied(p) {
+	if o.Clean && len(changed) == 0 && !s.Thorough && s.copied(p) {
 		return &Result{}, nil
 	}
-	o.Small = o.Clean && !slices.ContainsFunc(changed, func(d blocks.Damage) bool { return d.Part == blocks.Messages })
+	o.Small = o.Clean && !s.Thorough && !slices.ContainsFunc(changed, func(d blocks.Damage) bool { return d.Part == blocks.Messages })
 	report, err := r.Scan(p.dir, o)
 	if err != nil {
 		return nil, err

@@ -84,6 +84,9 @@ func special(name string) bool {
 
 // copy keeps what is damaged, and what belongs to it.
 func (s Store) copy(p place, h *harm) {
+	if s.Quarantine.Store == "" {
+		return // nobody asked for it
+	}
 	files := []string{h.file}
 	switch path.Base(h.file) {
 	case metaFile:

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,9 +10,11 @@ import (
 	"time"
 
 	"github.com/deltran/deltran-bus/blocks"
+	"github.com/deltran/deltran-bus/config"
 	"github.com/deltran/deltran-bus/integrity"
 	"github.com/deltran/deltran-bus/ledger"
 	"github.com/dustin/go-humanize"
+	"github.com/gofrs/flock"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
@@ -25,7 +28,8 @@ func (s *Server) examine(ctx context.Context) (*integrity.Result, error) {
 	if err != nil {
 		return &integrity.Result{Findings: []ledger.Finding{{Kind: ledger.Damage, What: err.Error(), Found: time.Now()}}}, nil
 	}
-	st := integrity.Store{Dir: s.opts.StoreDir, Page: s.page, Declared: s.declares, Quarantine: s.quarantine()}
+	st := integrity.Store{Dir: s.opts.StoreDir, Page: s.page, Quarantine: s.quarantine()}
+	st.Declared = func(stream, consumer string) bool { return declares(s.Config(), stream, consumer) }
 	if s.page.Clean {
 		if st.Manifest, err = s.ledger.Manifest(); err != nil {
 			return nil, err
@@ -50,13 +54,52 @@ func (s *Server) examine(ctx context.Context) (*integrity.Result, error) {
 	return res, nil
 }
 
+// Examine reads all of a store that no bus has open, and says what is damaged in it, and of how many bytes of messages. It
+// changes nothing. The error is ErrInUse while a bus has it, or blocks.ErrEngine.
+func Examine(ctx context.Context, cfg *config.Config, dir string) ([]ledger.Finding, int64, error) {
+	if lock := filepath.Join(dir, lockFile); exists(lock) {
+		l := flock.New(lock)
+		free, err := l.TryRLock()
+		defer l.Close()
+		if err != nil || !free {
+			return nil, 0, errors.Join(ErrInUse, err)
+		}
+	}
+	r, err := blocks.For(natsserver.VERSION)
+	if err != nil {
+		return nil, 0, err
+	}
+	st := integrity.Store{Dir: dir, Thorough: true, Declared: func(stream, consumer string) bool { return declares(cfg, stream, consumer) }}
+	book, page, _, err := ledger.Open(dir)
+	if err != nil && !errors.Is(err, ledger.ErrDamaged) {
+		return nil, 0, err
+	}
+	st.Page = page
+	if st.Manifest, err = book.Manifest(); err == nil {
+		st.Keep, err = book.Keepsakes()
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	res, err := integrity.Look(ctx, r, st)
+	if err != nil {
+		return nil, 0, err
+	}
+	return res.Findings, res.Bytes, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 func (s *Server) quarantine() integrity.Quarantine {
 	return integrity.Quarantine{Store: s.opts.StoreDir, Most: s.Config().Scrub.Quarantine, Free: func() (uint64, error) { return FreeSpace(s.opts.StoreDir) }}
 }
 
 // declares reports whether a stream, or a consumer of it, is in the declaration.
-func (s *Server) declares(stream, consumer string) bool {
-	for _, st := range s.Config().Streams {
+func declares(c *config.Config, stream, consumer string) bool {
+	for _, st := range c.Streams {
 		if st.Name != stream {
 			continue
 		}

@@ -59,6 +59,7 @@ func doctor(c *cli.Context) error {
 	if err != nil {
 		found = append(found, diagnosis{remark, "bus", err.Error() + "; the store was looked at from outside", "deltran-bus doctor --monitor HOST:PORT, if it monitors elsewhere"})
 		found = append(found, onLedger(store)...)
+		found = append(found, onFiles(c.Context, cfg, store)...)
 	} else {
 		found = append(found, onBus(r)...)
 	}
@@ -166,6 +167,26 @@ func onLedger(store string) []diagnosis {
 		count(int(messages), "message"), page.Written.Local().Format("2006-01-02 15:04:05"), how), ""}}
 	for _, path := range book.Damaged {
 		out = append(out, diagnosis{problem, "ledger", path + " cannot be read; the other one of the two can", "none is needed: the bus writes it anew; a disk that damages files needs a look"})
+	}
+	return out
+}
+
+// onFiles reads all of a store that no bus has open.
+func onFiles(ctx context.Context, cfg *config.Config, store string) (out []diagnosis) {
+	if _, err := os.Stat(store); err != nil {
+		return nil
+	}
+	found, bytes, err := server.Examine(ctx, cfg, store)
+	switch {
+	case errors.Is(err, server.ErrInUse):
+		return []diagnosis{{remark, "files", "a bus has the store open: its files were not looked at", "deltran-bus doctor --monitor HOST:PORT, with the address of that bus"}}
+	case err != nil:
+		return []diagnosis{{problem, "files", plainPath(err).Error(), ""}}
+	case len(found) == 0:
+		return []diagnosis{{fine, "files", humanize.IBytes(uint64(bytes)) + " of messages were read, and what belongs to them; nothing is damaged", ""}}
+	}
+	for _, f := range found {
+		out = append(out, diagnosis{problem, string(f.Kind), f.String(), f.WayOut})
 	}
 	return out
 }

@@ -170,6 +170,9 @@ func (c *crash) look(ctx context.Context, b *busproc.Bus, whole bool) error {
 		return err
 	}
 	res.Add(again)
+	for _, line := range b.Damage() { // a kill leaves a lot, and damages nothing
+		res.Problems = append(res.Problems, "a false alarm: "+line)
+	}
 	if err := res.Err(); err != nil {
 		return fmt.Errorf("%w\n%s", err, b.Stderr())
 	}

@@ -131,6 +131,9 @@ func (s *settings) look(ctx context.Context, w *witness.Witness, srv server, sto
 		return res, err
 	}
 	res.Add(again)
+	for _, line := range b.Damage() { // a cut leaves a lot, and damages nothing
+		res.Problems = append(res.Problems, "a false alarm: "+line)
+	}
 	if drain {
 		if err := w.Drain(ctx, b.Client, until); err != nil {
 			res.Problems = append(res.Problems, err.Error())

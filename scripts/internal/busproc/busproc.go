@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -109,6 +110,16 @@ func (b *Bus) await(ctx context.Context, is func() (bool, error)) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// Damage is what the bus has called damaged so far: its lines about it.
+func (b *Bus) Damage() (lines []string) {
+	for line := range strings.Lines(b.Stderr()) {
+		if strings.Contains(line, " kind=damage") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
 }
 
 // Stderr is what the bus has said so far: banner and log.
