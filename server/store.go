@@ -39,6 +39,11 @@ func (s *Server) takeStore() error {
 		}
 		return fmt.Errorf("store %s: %w", dir, err)
 	}
+	if s.opts.SyncAlways {
+		for _, d := range made { // its own name has to last as well; a folder above that this user cannot open is not ours to sync
+			_ = syncPath(filepath.Dir(d), true)
+		}
+	}
 	s.taken = time.Now()
 	s.set(func(st *State) {
 		st.Storage = Storage{Dir: dir, New: fresh, SyncAlways: s.opts.SyncAlways, Sync: s.opts.SyncInterval, Limit: s.opts.JetStreamMaxStore}
