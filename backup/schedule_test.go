@@ -201,7 +201,7 @@ func TestScheduleRuns(t *testing.T) {
 		t.Errorf("%+v %+v", st, st.Failed)
 	}
 	again := NewSchedule(s.o)
-	if st := again.Status(); st.Last == nil || st.Last.File != s.Status().Last.File {
+	if st := again.Status(); st.Last == nil || st.Last.Moment.Before(s.Status().Last.Moment) { // one may have been under way
 		t.Errorf("a new process does not know the last one: %+v", st.Last)
 	}
 }
