@@ -16,7 +16,7 @@ type Options struct {
 	Log      *slog.Logger
 	MaxAge   time.Duration // how long letters are kept, if DEADLETTERS has to be made; 0: for ever
 	MaxBytes int64         // how much they may take then; a full stream makes advisories wait in AUDIT. 0: no limit
-	Every    time.Duration // how often Status is brought up to date; 0: 5 s
+	Every    time.Duration // how often Status is brought up to date; 0: 5 s. After a crash what was under way waits twice as long
 }
 
 // ErrNothingCaptured is when stream AUDIT is not there, or does not capture what there is to collect. Advisories says what
@@ -24,8 +24,7 @@ type Options struct {
 var ErrNothingCaptured = errors.New("stream AUDIT captures no advisories")
 
 const (
-	batch    = 64 // advisories asked for at a time
-	ackWait  = 5 * time.Minute
+	batch    = 16 // advisories asked for at a time
 	calls    = 20 * time.Second // for all that one advisory needs
 	pauseMin = 100 * time.Millisecond
 	pauseMax = 30 * time.Second
@@ -103,7 +102,7 @@ func (c *Collector) turn(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("stream %s: consumer %s: %w", Audit, Durable, err)
 	}
-	for m := range msgs.Messages() { // one by one: letters are redriven in the order in which they lie there
+	for m := range msgs.Messages() { // one by one: letters lie in the order of their advisories
 		c.settle(ctx, m)
 	}
 	if err := msgs.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
@@ -130,7 +129,7 @@ func (c *Collector) find(ctx context.Context) error {
 	}
 	con, err := audit.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
 		Durable: Durable, Description: "Makes dead letters of what consumers gave up on", FilterSubjects: captured,
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: 4 * batch,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: max(2*c.o.Every, time.Second), MaxDeliver: -1, MaxAckPending: 4 * batch,
 		Metadata: map[string]string{Owner: "dead_letters"},
 	})
 	if err != nil {

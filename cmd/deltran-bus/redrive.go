@@ -1,14 +1,18 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/deltran/deltran-bus/deadletter"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/urfave/cli/v2"
 )
 
@@ -54,32 +58,22 @@ func redriveLetters(c *cli.Context, r *remote) error {
 		return noJetStream(err)
 	}
 	out := redriveJSON{DryRun: c.Bool("dry-run"), Redriven: []movedJSON{}, Left: []failureJSON{}}
-	if err := lookAhead(c, ch, ls, &out); err != nil {
+	ahead, err := lookAhead(c, ch, ls, &out)
+	if err != nil {
 		return err
 	}
 	text := !c.Bool("json")
 	if !out.DryRun {
-		ahead := len(out.Redriven)
-		out.Redriven, out.Left = []movedJSON{}, []failureJSON{}
+		out.Redriven = []movedJSON{}
 		pace := newPace(c.Float64("rate"))
 		defer pace.stop()
-		for l, err := range ch.walk(c.Context, ls) {
-			if err == nil {
-				err = pace.wait(c.Context)
-			}
+		for _, l := range ahead {
+			ack, err := sendAgain(c.Context, ls, l, pace)
 			if errors.Is(err, deadletter.ErrNone) { // somebody else was quicker
 				continue
 			}
 			if err != nil {
-				return fmt.Errorf("%w; %d of %d are redriven", err, len(out.Redriven), ahead)
-			}
-			if l.Missing != "" {
-				out.Left = append(out.Left, failureJSON{l.ID.String(), l.Missing})
-				continue
-			}
-			ack, err := ls.Redrive(c.Context, l)
-			if err != nil {
-				return fmt.Errorf("%w; %d of %d are redriven", err, len(out.Redriven), ahead)
+				return fmt.Errorf("%w; %d of %d are redriven", err, len(out.Redriven), len(ahead))
 			}
 			out.Redriven = append(out.Redriven, movedJSON{l.ID.String(), ack.Stream, ack.Sequence, l.Subject})
 			if text {
@@ -106,29 +100,45 @@ func redriveLetters(c *cli.Context, r *remote) error {
 	return err
 }
 
-// lookAhead says what would be done, and refuses what would reach consumers that have not given up, unless that is wanted.
-func lookAhead(c *cli.Context, ch choice, ls *deadletter.Letters, out *redriveJSON) error {
-	type goal struct {
-		of      deadletter.ID // without a sequence
-		subject string
+// sendAgain reads a letter as a whole, and redrives it.
+func sendAgain(ctx context.Context, ls *deadletter.Letters, l deadletter.Letter, pace pace) (*jetstream.PubAck, error) {
+	if err := pace.wait(ctx); err != nil {
+		return nil, err
 	}
+	whole, err := ls.Get(ctx, strconv.FormatUint(l.Number, 10))
+	if err != nil {
+		return nil, err
+	}
+	return ls.Redrive(ctx, whole)
+}
+
+// asStored compares letters by when their messages were stored the first time: a consumer gives up on several at once in
+// any order.
+func asStored(a, b deadletter.Letter) int {
+	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Sequence, b.Sequence), cmp.Compare(a.Number, b.Number))
+}
+
+// lookAhead says what would be done, and refuses what would reach consumers that have not given up, unless that is wanted.
+// The letters come back without their payload, in the order in which they are to be sent.
+func lookAhead(c *cli.Context, ch choice, ls *deadletter.Letters, out *redriveJSON) (ahead []deadletter.Letter, err error) {
+	type goal struct{ stream, consumer, subject string }
+	goalOf := func(l deadletter.Letter) goal { return goal{l.ID.Stream, l.Consumer, l.Subject} }
 	targets := map[goal]deadletter.Target{}
 	others, gone := map[string]bool{}, map[string]bool{}
 	for l, err := range ch.walk(c.Context, ls) {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if l.Missing != "" {
 			out.Left = append(out.Left, failureJSON{l.ID.String(), l.Missing})
 			continue
 		}
-		g := goal{deadletter.ID{Stream: l.ID.Stream, Consumer: l.Consumer}, l.Subject}
-		t, seen := targets[g]
+		t, seen := targets[goalOf(l)]
 		if !seen {
 			if t, err = ls.Target(c.Context, l); err != nil {
-				return err
+				return nil, err
 			}
-			targets[g] = t
+			targets[goalOf(l)] = t
 		}
 		for _, name := range t.Others {
 			others[t.Stream+"/"+name] = true
@@ -136,22 +146,27 @@ func lookAhead(c *cli.Context, ch choice, ls *deadletter.Letters, out *redriveJS
 		if t.Gone {
 			gone[l.ID.Stream+"/"+l.Consumer] = true
 		}
-		out.Redriven = append(out.Redriven, movedJSON{l.ID.String(), t.Stream, 0, l.Subject})
+		l.Data, l.Header = nil, nil
+		ahead = append(ahead, l)
+	}
+	slices.SortFunc(ahead, asStored)
+	for _, l := range ahead {
+		out.Redriven = append(out.Redriven, movedJSON{l.ID.String(), targets[goalOf(l)].Stream, 0, l.Subject})
 	}
 	for _, name := range slices.Sorted(maps.Keys(gone)) {
 		fmt.Fprintf(c.App.ErrWriter, "consumer %s, which gave up, will not get it: it is gone, or wants other subjects\n", name)
 	}
 	if len(others) == 0 {
-		return nil
+		return ahead, nil
 	}
 	list := strings.Join(slices.Sorted(maps.Keys(others)), ", ")
 	switch {
 	case out.DryRun:
 		fmt.Fprintf(c.App.ErrWriter, "they would also reach %s; that needs --to-all\n", list)
 	case !c.Bool("to-all"):
-		return fmt.Errorf("what is redriven reaches every consumer of its stream, and so would reach %s, who may have done with it; if they recognise events that they have seen: --to-all", list)
+		return nil, fmt.Errorf("what is redriven reaches every consumer of its stream, and so would reach %s, who may have done with it; if they recognise events that they have seen: --to-all", list)
 	}
-	return nil
+	return ahead, nil
 }
 
 func dismissLetters(c *cli.Context, r *remote) error {
