@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -77,10 +78,8 @@ func (r *restore) handOver(ctx context.Context) (err error) {
 		syncDisks() // nats-server does not, and a power cut would leave half of it
 	}
 	slices.SortStableFunc(ready, func(a, b *held) int { return cmp.Compare(a.target.cfg.copies(), b.target.cfg.copies()) })
-	for _, h := range ready {
-		if err := r.stand(h); err != nil {
-			return fmt.Errorf("stream %s: %w", h.target.name, err)
-		}
+	if err := r.stand(ready); err != nil {
+		return err
 	}
 	if err := r.reveal(ctx); err != nil {
 		return err
@@ -124,18 +123,31 @@ func noRoom(err error, t *target) error {
 	return err
 }
 
-// stand sends the end, and compares what stands then with what was sent.
-func (r *restore) stand(h *held) error {
-	h.target.made = true
-	if err := h.end(); err != nil {
-		return err
+// stand sends the ends, all at once, and compares what stands then with what was sent. It waits for all of them, so that
+// nothing comes to stand afterwards.
+func (r *restore) stand(ready []*held) error {
+	failed := make([]error, len(ready))
+	for i, h := range ready {
+		h.target.made = true
+		if failed[i] = h.end(); failed[i] == nil {
+			failed[i] = h.last()
+		}
 	}
-	st, err := h.finish()
-	if err != nil {
-		h.target.made = !isAPI(err, errStreamExists) // that one is somebody else's
-		return err
+	for i, h := range ready {
+		var st *state
+		if failed[i] == nil {
+			st, failed[i] = h.made()
+		}
+		if failed[i] == nil {
+			failed[i] = r.arrived(h.target, st)
+		} else {
+			h.target.made = !isAPI(failed[i], errStreamExists) // that one is somebody else's
+		}
+		if failed[i] != nil {
+			failed[i] = fmt.Errorf("stream %s: %w", h.target.name, failed[i])
+		}
 	}
-	return r.arrived(h.target, st)
+	return errors.Join(failed...)
 }
 
 // arrived compares what a stream holds with what it should. Messages that expire by a TTL of their own, or by the max_age that

@@ -251,7 +251,7 @@ func (r *restore) each(ctx context.Context, do func(*target, packed, *snapshot) 
 func (r *restore) local() bool {
 	host, _, err := net.SplitHostPort(r.nc.ConnectedAddr())
 	if err != nil {
-		return true // in this process
+		return false // in this process: whose store it is, nobody can say
 	}
 	ip := net.ParseIP(host)
 	if ip == nil || ip.IsLoopback() {

@@ -127,13 +127,31 @@ func (u *upload) keepAlive() error {
 // rest is how long nats-server may take for what it does when it has everything.
 const rest = time.Hour
 
-// finish says that this was all, and returns what the stream holds that nats-server then made.
+// last says that this was all. nats-server makes the stream then.
+func (u *upload) last() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.err == nil {
+		u.err = u.send()
+	}
+	if u.err == nil {
+		u.err = u.c.nc.PublishRequest(u.to, u.sub.Subject, nil)
+	}
+	return u.err
+}
+
+// finish is last, and returns what is made.
 func (u *upload) finish() (*state, error) {
-	defer u.sub.Unsubscribe()
-	if err := u.flush(); err != nil {
+	if err := u.last(); err != nil {
 		return nil, err
 	}
-	if err := u.c.nc.PublishRequest(u.to, u.sub.Subject, nil); err != nil {
+	return u.made()
+}
+
+// made returns what the stream holds that nats-server has made after last.
+func (u *upload) made() (*state, error) {
+	defer u.sub.Unsubscribe()
+	if err := u.flush(); err != nil {
 		return nil, err
 	}
 	u.c.wait = max(u.c.wait, rest)

@@ -238,7 +238,11 @@ func (b *book) look(n *natsserver.Server, now time.Time) (ledger.Page, error) {
 	for _, st := range streams {
 		before, known := last.Stream(st.Name)
 		if !known || st.Last != before.Last {
-			if err := b.folders.sync(b.s.streamDir(st.Name)); err != nil {
+			err := b.folders.sync(b.s.streamDir(st.Name))
+			if given := !known || !before.Created.Equal(st.Created) || st.Last < before.Last; given && st.Last > 0 {
+				err = errors.Join(err, syncTree(b.s.streamDir(st.Name), time.Time{}, false)) // what a restore brings, nats-server does not sync
+			}
+			if err != nil {
 				errs = append(errs, fmt.Errorf("stream %s: %w", st.Name, err))
 				if known {
 					page.Streams = append(page.Streams, before)
