@@ -18,7 +18,7 @@ func VerifyDeep(ctx context.Context, name string, o VerifyOptions) (*Manifest, e
 		return nil, err
 	}
 	defer src.close()
-	m, err := (&check{ctx: ctx, progress: newProgress(o.Progress, "checking", 0)}).run(src)
+	m, err := checked(ctx, src, o.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -37,6 +37,16 @@ func VerifyDeep(ctx context.Context, name string, o VerifyOptions) (*Manifest, e
 		}
 	}
 	return m, nil
+}
+
+// checked is the manifest of a source that is whole. Of an archive the seal says it, and everything in it is looked at while it
+// is rebuilt; of a folder everything is.
+func checked(ctx context.Context, src source, tell func(Progress)) (*Manifest, error) {
+	p := newProgress(tell, "checking", 0)
+	if a, ok := src.(*archiveFile); ok {
+		return a.sealed(ctx, p)
+	}
+	return (&check{ctx: ctx, progress: p}).run(src)
 }
 
 // soon is how long a message must have to live by its own TTL to be compared: those that may expire while it is looked at

@@ -62,7 +62,6 @@ func List(dir string) ([]Archive, error) {
 	return list, nil
 }
 
-// readEnd reads the manifest without what stands before it: the seal tells where it begins.
 func readEnd(name string) (*Manifest, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -73,7 +72,12 @@ func readEnd(name string) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	end := st.Size() - int64(sealSize)
+	return lastManifest(f, st.Size())
+}
+
+// lastManifest reads the manifest of a file of that size without what stands before it: the seal tells where it begins.
+func lastManifest(f io.ReaderAt, size int64) (*Manifest, error) {
+	end := size - int64(sealSize)
 	tail := make([]byte, sealSize)
 	if end < 0 {
 		return nil, bad("its end", "%w", errNoSeal)

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"maps"
 	"slices"
@@ -136,13 +135,11 @@ func (s scan) run(r io.Reader) (*content, error) {
 }
 
 func (s *scan) messagesOf() error {
-	all, lasting := newDigest(), newDigest()
-	to := []io.Writer{all}
-	if s.out != nil {
-		to = append(to, s.out)
-	}
-	some, every := io.MultiWriter(to...), io.MultiWriter(append(to, lasting)...)
-	var headers []byte
+	all, lasting := sha256.New(), sha256.New()
+	hashed := []io.Writer{all, lasting}
+	sinks := make([]io.Writer, 0, 3)
+	body := struct{ io.Reader }{s.in}
+	record := make([]byte, 0, 64<<10) // what of a message is hashed at once
 	buf := make([]byte, 32<<10)
 	for {
 		h, err := s.in.Next()
@@ -162,21 +159,33 @@ func (s *scan) messagesOf() error {
 		if h.HeaderSize > maxHeaders || len(h.Name) > maxSubject {
 			return fmt.Errorf("message %d has %d bytes of headers and a subject of %d", h.Sequence, h.HeaderSize, len(h.Name))
 		}
-		headers = slices.Grow(headers[:0], int(h.HeaderSize))[:h.HeaderSize]
-		if _, err := io.ReadFull(s.in, headers); err != nil {
+		record = digested(record[:0], h)
+		begin := len(record)
+		first := h.HeaderSize // read at once: the headers, and a payload that is not large
+		if h.PayloadSize <= int64(cap(buf)) {
+			first += h.PayloadSize
+		}
+		record = slices.Grow(record, int(first))[:begin+int(first)]
+		if _, err := io.ReadFull(s.in, record[begin:]); err != nil {
 			return cutAt(err, "in message %d", h.Sequence)
 		}
-		if err := s.emit(h, headers); err != nil {
+		if err := s.emit(h, record[begin:]); err != nil {
 			return err
 		}
-		all.begin(h, headers)
-		body := some
-		if !s.expired.IsZero() && !expires(h, headers).Before(s.expired) {
-			lasting.begin(h, headers)
-			body = every
+		sinks = append(sinks[:0], hashed[0])
+		if !s.expired.IsZero() && !expires(h, record[begin:begin+int(h.HeaderSize)]).Before(s.expired) {
+			sinks = append(sinks, hashed[1])
 		}
-		if n, err := io.CopyBuffer(body, struct{ io.Reader }{s.in}, buf); err != nil || n != h.PayloadSize {
-			return cutAt(errors.Join(err, io.ErrUnexpectedEOF), "in message %d", h.Sequence)
+		for _, w := range sinks {
+			w.Write(record)
+		}
+		if rest := h.HeaderSize + h.PayloadSize - first; rest > 0 {
+			if s.out != nil {
+				sinks = append(sinks, s.out)
+			}
+			if n, err := io.CopyBuffer(io.MultiWriter(sinks...), body, buf); err != nil || n != rest {
+				return cutAt(errors.Join(err, io.ErrUnexpectedEOF), "in message %d", h.Sequence)
+			}
 		}
 		s.count(h)
 		if s.seen != nil {
@@ -290,23 +299,16 @@ func cutAt(err error, format string, args ...any) error {
 	return fmt.Errorf("it ends or is unreadable "+format+": %w", append(args, err)...)
 }
 
-// digest is a SHA-256 over messages. What it takes of each: sequence, time in nanoseconds since 1970 and the lengths of
-// subject, headers and payload, as 64 bit numbers, the high byte first; then subject, headers, payload.
-type digest struct{ hash.Hash }
-
-func newDigest() digest { return digest{sha256.New()} }
-
-// begin takes everything but the payload.
-func (d digest) begin(h *archive.Header, headers []byte) {
-	var b [40]byte
-	binary.BigEndian.PutUint64(b[0:], h.Sequence)
-	binary.BigEndian.PutUint64(b[8:], uint64(h.Timestamp))
-	binary.BigEndian.PutUint64(b[16:], uint64(len(h.Name)))
-	binary.BigEndian.PutUint64(b[24:], uint64(h.HeaderSize))
-	binary.BigEndian.PutUint64(b[32:], uint64(h.PayloadSize))
-	d.Write(b[:])
-	io.WriteString(d, h.Name)
-	d.Write(headers)
+// digested appends what a digest takes of a message but for headers and payload, which follow: its sequence, its time in
+// nanoseconds since 1970, and the lengths of subject, headers and payload, as 64-bit numbers, the high byte first; and the
+// subject.
+func digested(b []byte, h *archive.Header) []byte {
+	b = binary.BigEndian.AppendUint64(b, h.Sequence)
+	b = binary.BigEndian.AppendUint64(b, uint64(h.Timestamp))
+	b = binary.BigEndian.AppendUint64(b, uint64(len(h.Name)))
+	b = binary.BigEndian.AppendUint64(b, uint64(h.HeaderSize))
+	b = binary.BigEndian.AppendUint64(b, uint64(h.PayloadSize))
+	return append(b, h.Name...)
 }
 
 // never is when a message without a TTL of its own expires.

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -81,6 +82,15 @@ func (a *archiveFile) close() { a.closing() }
 
 func (a *archiveFile) each(do func(packed) error) (*Manifest, error) {
 	return readArchive(io.NewSectionReader(a.f, 0, a.size), do)
+}
+
+// sealed reads the file to its end, and returns its manifest if the seal is its own: then every byte is as it was written.
+func (a *archiveFile) sealed(ctx context.Context, p *progress) (*Manifest, error) {
+	file := io.TeeReader(interruptible{ctx, io.NewSectionReader(a.f, 0, a.size)}, p.count(""))
+	if _, err := io.Copy(io.Discard, newUnsealed(file)); err != nil {
+		return nil, err
+	}
+	return lastManifest(a.f, a.size)
 }
 
 // readArchive reads an archive in one go. Only when it returns without an error is it known that what do was given is what

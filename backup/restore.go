@@ -59,7 +59,7 @@ func Restore(ctx context.Context, nc *nats.Conn, file string, o RestoreOptions) 
 		return nil, err
 	}
 	defer src.close()
-	m, err := (&check{ctx: ctx, progress: newProgress(o.Progress, "checking", 0)}).run(src)
+	m, err := checked(ctx, src, o.Progress)
 	if err != nil {
 		return nil, err
 	}

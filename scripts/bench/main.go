@@ -2,6 +2,7 @@
 // numbers of one table were made by one machine in one mood.
 //
 //	go run ./scripts/bench startup [-rounds N] [-json | -markdown]
+//	go run ./scripts/bench backup [-rounds N] [-messages N] [-require TIMES] [-json | -markdown]
 //	go run ./scripts/bench compare [-quick] [-control] [-rounds N] [-cases REGEXP] [-json | -markdown]
 package main
 
@@ -24,6 +25,7 @@ type bench struct {
 
 var benches = []bench{
 	{"startup", "process start to layout standing: deltran-bus, nats-server and natscli, and the floors", startup},
+	{"backup", "backup and restore of one stream: deltran-bus and natscli", backups},
 	{"compare", "publish, consume, restart, memory and size: deltran-bus and the nats-server that it embeds", compare},
 }
 

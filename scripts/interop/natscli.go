@@ -87,6 +87,7 @@ func natscli(ctx context.Context, s *session) error {
 		n.says([]string{"notification-engine-consumer"}, "consumer", "report", "NOTIFICATIONS")))
 	s.check("account info", n.says([]string{"deltran-bus", "8.0 MiB"}, "account", "info"))
 	s.check("stream backup and restore bring CLEARING back", n.backup(event, filepath.Join(s.dir, "backup")))
+	n.backups(ctx, s, event)
 	s.check("the specification's stream add leaves what stands alone", n.addAgain(s.dir))
 	s.check("the specification's consumer add narrows a filter; plan sees it and apply mends it", n.narrow(s.binary))
 	return nil
