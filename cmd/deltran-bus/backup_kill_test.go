@@ -22,8 +22,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// kills is how often each command is killed, at moments spread over the time that it takes.
-const kills = 6
+// backupKills is how often each command is killed, at moments spread over the time that it takes.
+const backupKills = 6
 
 // stockBus is a stock nats-server for the real program to talk to.
 type stockBus struct {
@@ -75,7 +75,7 @@ func (b *stockBus) fill(word string, messages, size int) {
 	<-b.js.PublishAsyncComplete()
 }
 
-// program runs deltran-bus, and kills it after a while, unless that is 0; it returns how long it took.
+// program runs deltran-bus, and backupKills it after a while, unless that is 0; it returns how long it took.
 func (b *stockBus) program(kill time.Duration, args ...string) (time.Duration, string, error) {
 	b.t.Helper()
 	path, err := exec.LookPath("deltran-bus")
@@ -131,9 +131,9 @@ func TestKillCreate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err, out)
 	}
-	for i := range kills {
+	for i := range backupKills {
 		file := filepath.Join(dir, fmt.Sprintf("%d.tar.gz", i))
-		_, _, err := b.program(whole*time.Duration(i+1)/(kills+1), "backup", "create", file)
+		_, _, err := b.program(whole*time.Duration(i+1)/(backupKills+1), "backup", "create", file)
 		_, serr := os.Stat(file)
 		if err != nil && serr == nil {
 			t.Logf("killed after the name was given")
@@ -170,16 +170,16 @@ func TestKillRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err, out)
 	}
-	for i := range kills {
+	for i := range backupKills {
 		for _, s := range killStreams {
 			if err := b.js.DeleteStream(t.Context(), s); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 				t.Fatal(err)
 			}
 		}
-		_, _, killed := b.program(whole*time.Duration(i+1)/(kills+1), "backup", "restore", file)
+		_, _, killed := b.program(whole*time.Duration(i+1)/(backupKills+1), "backup", "restore", file)
 		b.settled()
 		if got := b.holds(); got != "" && got != everything || killed == nil && got == "" {
-			t.Errorf("killed at %d of %d: %q", i+1, kills+1, got)
+			t.Errorf("killed at %d of %d: %q", i+1, backupKills+1, got)
 		}
 		if got := b.holds(); got == "" {
 			if _, out, err := b.program(0, "backup", "restore", file); err != nil || b.holds() != everything {
@@ -229,15 +229,15 @@ func TestKillReplace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err, out)
 	}
-	for i := range kills {
+	for i := range backupKills {
 		if _, out, err := b.program(0, "backup", "restore", "--replace", oldFile); err != nil || b.holds() != old {
 			t.Fatalf("%v: %s: %s", err, out, b.holds())
 		}
 		removeAll(t, filepath.Join(dir, "*.replaced-*"))
-		_, _, _ = b.program(whole*time.Duration(i+1)/(kills+1), "backup", "restore", "--replace", file)
+		_, _, _ = b.program(whole*time.Duration(i+1)/(backupKills+1), "backup", "restore", "--replace", file)
 		b.settled()
 		got := b.holds()
-		t.Logf("killed at %d of %d: %q", i+1, kills+1, got)
+		t.Logf("killed at %d of %d: %q", i+1, backupKills+1, got)
 		if got != old && got != everything {
 			kept, _ := filepath.Glob(filepath.Join(dir, "*.replaced-*.tar.gz"))
 			if len(kept) == 0 {
