@@ -13,6 +13,7 @@ const module = "github.com/deltran/deltran-bus/"
 // types of a plan that server's State holds.
 var may = map[string][]string{
 	"access":          {},
+	"atrest":          {},
 	"backup":          {},
 	"blocks":          {},
 	"config":          {"access"},
@@ -21,7 +22,7 @@ var may = map[string][]string{
 	"ledger":          {},
 	"integrity":       {"blocks", "ledger"},
 	"bootstrap":       {"config"},
-	"server":          {"blocks", "bootstrap", "config", "integrity", "ledger"},
+	"server":          {"atrest", "blocks", "bootstrap", "config", "integrity", "ledger"},
 	"bustest":         {"config", "event", "server"},
 	"monitor":         {"backup", "bootstrap", "deadletter", "integrity", "ledger", "server"},
 	"cmd/deltran-bus": {"access", "backup", "bootstrap", "config", "deadletter", "event", "ledger", "monitor", "server"},

@@ -30,6 +30,7 @@ func (s *Server) natsOptions(c *config.Config, read func(*config.Config) (*natss
 	if err := s.own.admit(o); err != nil {
 		return nil, err
 	}
+	s.oldKey, o.JetStreamOldKey = o.JetStreamOldKey, "" // nats-server's way to a new key loses streams: openKeys has another
 	if o.StoreDir, err = filepath.Abs(o.StoreDir); err != nil {
 		return nil, fmt.Errorf("store %s: %w", o.StoreDir, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/deltran/deltran-bus/atrest"
 	"github.com/deltran/deltran-bus/integrity"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
@@ -46,8 +47,15 @@ func (s *Server) recover(ctx context.Context, nats *natsserver.Server) (accepted
 					return false, err
 				}
 			}
+			var store *atrest.Store
 			if err = files.Mend(); err == nil {
+				store, err = s.openKeys()
+			}
+			if err == nil {
 				err = s.beginWriting()
+			}
+			if err == nil {
+				err = s.changeKey(store)
 			}
 			if err != nil {
 				return false, fmt.Errorf("store %s: %w", s.opts.StoreDir, err)

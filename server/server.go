@@ -27,12 +27,13 @@ type Server struct {
 	synchronised func() bool // whether somebody keeps the machine's clock right
 	scrubAfter   time.Duration
 
-	life  sync.Mutex // one of Open, Listen, Reload, Close at a time
-	cfg   atomic.Pointer[config.Config]
-	nats  atomic.Pointer[natsserver.Server]
-	opts  *natsserver.Options
-	lock  *flock.Flock
-	taken time.Time // when
+	life   sync.Mutex // one of Open, Listen, Reload, Close at a time
+	cfg    atomic.Pointer[config.Config]
+	nats   atomic.Pointer[natsserver.Server]
+	opts   *natsserver.Options
+	oldKey string // of the store, before the declared one
+	lock   *flock.Flock
+	taken  time.Time // when
 
 	ledger     *ledger.Book
 	page       ledger.Page // its last, as it was found; without streams where there was none
