@@ -24,7 +24,7 @@ type Options struct {
 var ErrNothingCaptured = errors.New("stream AUDIT captures no advisories")
 
 const (
-	batch    = 16 // advisories asked for at a time
+	batch    = 16               // advisories asked for at a time
 	calls    = 20 * time.Second // for all that one advisory needs
 	pauseMin = 100 * time.Millisecond
 	pauseMax = 30 * time.Second
