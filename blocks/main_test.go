@@ -194,6 +194,7 @@ func TestInterruptedPurge(t *testing.T) {
 	a.publish(30, 500)
 	before := folder(e.killed(), "S")
 	a.purge()
+	settle(t, func() bool { _, err := os.Stat(folder(e.dir, "S") + "/__msgs__"); return err != nil })
 	after := folder(e.killed(), "S")
 	for _, state := range []struct{ msgs, newMsgs, oldMsgs string }{
 		{before + "/msgs", after + "/msgs", ""}, {"", after + "/msgs", before + "/msgs"}, {after + "/msgs", "", before + "/msgs"},

@@ -3,7 +3,6 @@ package blocks
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path"
@@ -36,7 +35,10 @@ func (s *scan) exists(name string) bool {
 
 // description checks the stream's own files, and notes what else stands beside them.
 func (s *scan) description() error {
-	s.Encrypted = s.exists(keyFile)
+	s.Encrypted = s.sealed()
+	if s.Encrypted && !s.exists(keyFile) {
+		s.found(Damage{File: keyFile, What: Gone, Part: Description})
+	}
 	if err := s.meta("", s.Stream, Description); err != nil {
 		return err
 	}
@@ -92,16 +94,18 @@ func (s *scan) meta(folder, name string, part Part) error {
 		s.found(d)
 		return nil
 	}
-	if s.exists(path.Join(folder, keyFile)) {
-		return nil // what it says is encrypted
-	}
-	var said struct {
-		Name string `json:"name"`
-	}
-	if err := json.Unmarshal(body, &said); err != nil {
-		s.found(Damage{File: inf, What: Malformed, Part: part, Size: int64(len(body)), Detail: err.Error()})
-	}
 	return nil
+}
+
+// sealed reports whether nats-server encrypts the stream: there are keys.
+func (s *scan) sealed() bool {
+	if s.exists(keyFile) {
+		return true
+	}
+	blocks, _ := os.ReadDir(filepath.Join(s.dir, msgsDir)) // what cannot be read is found elsewhere
+	consumers, _ := os.ReadDir(filepath.Join(s.dir, consumerDir))
+	return slices.ContainsFunc(blocks, func(e os.DirEntry) bool { return path.Ext(e.Name()) == keyExt }) ||
+		slices.ContainsFunc(consumers, func(e os.DirEntry) bool { return s.exists(path.Join(consumerDir, e.Name(), keyFile)) })
 }
 
 // MetaSum is what nats-server writes into meta.sum beside this meta.inf, of a stream, or of one of its consumers.
@@ -173,12 +177,15 @@ func (s *scan) consumer(folder, name string) error {
 	}
 	file := path.Join(folder, stateFile)
 	b, ok, err := s.file(file, Consumer)
-	if err != nil || !ok || s.exists(path.Join(folder, keyFile)) {
+	if s.Encrypted && !s.exists(path.Join(folder, keyFile)) {
+		s.found(Damage{File: path.Join(folder, keyFile), What: Gone, Part: Consumer})
+	}
+	if err != nil || !ok || s.Encrypted {
 		return err
 	}
 	state, err := DecodeConsumerState(b)
 	// Who was delivered anything can be at most where the stream is, if all of that was looked at.
-	if err == nil && state.Delivered.Consumer > 0 && s.From == 0 && !s.Encrypted && len(s.Blocks) > 0 && s.More == 0 && !s.lossy() && state.Delivered.Stream > s.Last {
+	if err == nil && state.Delivered.Consumer > 0 && s.From == 0 && len(s.Blocks) > 0 && s.More == 0 && !s.lossy() && state.Delivered.Stream > s.Last {
 		err = fmt.Errorf("delivered up to %d of a stream that ends at %d", state.Delivered.Stream, s.Last)
 	}
 	s.implausible(file, Consumer, err)

@@ -125,7 +125,10 @@ func (s *scan) messages() error {
 		if err != nil {
 			return err
 		}
-		s.Encrypted = s.Encrypted || b.Encrypted
+		if s.Encrypted && !b.Encrypted && b.Records == 0 && len(damage) > 0 { // it is, or else it was not encrypted yet
+			b.Encrypted = true
+			damage = []Damage{{File: path.Join(msgsDir, fmt.Sprint(n)+keyExt), What: Gone, Part: Messages, Detail: "the key of an encrypted block"}}
+		}
 		s.Blocks = append(s.Blocks, b)
 		last = max(last, b.Last)
 		s.settle(b, damage)
@@ -188,7 +191,6 @@ func (s *scan) list() (numbers []uint32, _ error) {
 		}
 		return nil, nil
 	}
-	keys := map[string]bool{}
 	for _, e := range entries {
 		name := e.Name()
 		n, isBlock := blockNumber(name)
@@ -196,7 +198,6 @@ func (s *scan) list() (numbers []uint32, _ error) {
 		case isBlock:
 			numbers = append(numbers, n)
 		case path.Ext(name) == keyExt:
-			keys[name] = true
 			if info, err := e.Info(); err == nil && info.Size() < 64 {
 				s.found(Damage{File: path.Join(s.msgs, name), What: Malformed, Part: Messages, Detail: "the key is cut short"})
 			}
@@ -208,12 +209,6 @@ func (s *scan) list() (numbers []uint32, _ error) {
 		}
 	}
 	slices.Sort(numbers)
-	for _, n := range numbers {
-		key := fmt.Sprint(n) + keyExt
-		if s.Encrypted && !keys[key] {
-			s.found(Damage{File: path.Join(s.msgs, key), What: Gone, Part: Messages, Detail: "the key of an encrypted block"})
-		}
-	}
 	return numbers, nil
 }
 

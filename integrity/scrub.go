@@ -91,7 +91,9 @@ func (s *Scrub) Round(ctx context.Context) time.Duration {
 	names, err := s.Engine.Streams()
 	if err != nil {
 		s.fail("", err)
-		return lookAgain
+	}
+	if len(names) == 0 {
+		return lookAgain // nats-server may be starting again
 	}
 	s.known.forget(names)
 	slices.SortFunc(names, func(a, b string) int { return s.known[a].Checked.Compare(s.known[b].Checked) })

@@ -280,3 +280,61 @@ func position(t *testing.T, state []byte) uint64 {
 	}
 	return s.AckFloor.Stream
 }
+
+// Of an encrypted store the messages are nats-server's own affair. What they cannot be read without comes back: keys,
+// descriptions, states.
+func TestEncryptedStoreComesBack(t *testing.T) {
+	t.Parallel()
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, []byte("correct horse battery staple"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sealed := toml(oneStream + fmt.Sprintf("[nats.jetstream]\nkey = \"file:%s\"\n", key))
+	dir := filepath.Join(t.TempDir(), "store")
+	s := start(t, at(t, dir, sealed))
+	publish(t, js(t, s), "pay.booked", 20)
+	c, err := js(t, s).Consumer(context.Background(), "PAY", "engine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Fetch(7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for m := range got.Messages() {
+		if err := m.DoubleAck(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop(t, s)
+	root := filepath.Join("jetstream", "$G", "streams", "PAY")
+	for _, file := range []string{"meta.inf", "meta.sum", "meta.key", "msgs/1.key", "obs/engine/meta.inf", "obs/engine/meta.sum", "obs/engine/meta.key", "obs/engine/o.dat"} {
+		for _, d := range wounds(80)[:3] {
+			t.Run(strings.ReplaceAll(file, "/", "_")+"/"+d.name, func(t *testing.T) {
+				t.Parallel()
+				copied := copyStore(t, dir)
+				path := filepath.Join(copied, root, file)
+				b, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b = d.do(b); b == nil {
+					err = os.Remove(path)
+				} else {
+					err = os.WriteFile(path, b, 0o600)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := start(t, at(t, copied, sealed))
+				c, err := js(t, s).Consumer(context.Background(), "PAY", "engine")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n := messages(t, js(t, s), "PAY"); n != 20 || c.CachedInfo().AckFloor.Stream != 7 || len(s.State().Findings) == 0 {
+					t.Errorf("%d messages, %+v, %v", n, c.CachedInfo().AckFloor, s.State().Findings)
+				}
+			})
+		}
+	}
+}
