@@ -1,6 +1,7 @@
 package blocks
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,7 +36,10 @@ type Report struct {
 	// Gaps are sequences that no record and no tombstone accounts for, from the first known message to the end; only looked
 	// for when the stop was not clean, and in all blocks. Limits make some: what they delete is in index.db alone, and
 	// only when that is written again.
-	Gaps      []Range
+	Gaps []Range
+	// Batch is the first message of the atomic batch that the stream ends with, 0 if it does not: nats-server writes all of
+	// one and syncs it then, so that a power cut can tear it anywhere. Only that is torn before its end.
+	Batch     uint64
 	Leftovers []string // of interrupted work; nats-server removes them
 	Unknown   []string // files that nats-server does not make
 
@@ -61,6 +65,7 @@ type scan struct {
 	dues  []due
 	buf   Buffers
 	seen  tally
+	batch string // that the messages from Batch on are of
 }
 
 // Scan reads the stream in this folder, which nobody may be writing to. The error is Visit's or Pace's, or says that
@@ -131,6 +136,13 @@ func (s *scan) messages() error {
 		}
 		s.Blocks = append(s.Blocks, b)
 		last = max(last, b.Last)
+		if b.First > 0 { // it comes behind what the blocks before have lost at their end
+			for i := range s.Damage {
+				if d := &s.Damage[i]; d.Part == Messages && d.Before == 0 {
+					d.Before = max(b.First, d.After+1)
+				}
+			}
+		}
 		s.settle(b, damage)
 	}
 	s.judge(numbers)
@@ -154,6 +166,12 @@ func (s *scan) record(block uint32) func(*Record) error {
 				s.seen.add(r.Subject, 1)
 			}
 			s.meet(r)
+			if id := batchOf(r.Header); id != s.batch {
+				s.batch, s.Batch = id, r.Seq
+			}
+			if s.batch == "" {
+				s.Batch = 0
+			}
 		}
 		if s.Visit == nil {
 			return nil
@@ -176,6 +194,18 @@ func (Reader) Numbers(dir string) ([]uint32, error) {
 	}
 	slices.Sort(all)
 	return all, nil
+}
+
+var batchID = []byte("\r\nNats-Batch-Id:")
+
+// batchOf is the atomic batch that a message with these headers was in; empty if in none.
+func batchOf(header []byte) string {
+	_, value, ok := bytes.Cut(header, batchID)
+	if !ok {
+		return ""
+	}
+	value, _, _ = bytes.Cut(value, batchID[:2])
+	return string(bytes.TrimSpace(value))
 }
 
 // list is the numbers of the blocks in order; what else is in the folder is noted.

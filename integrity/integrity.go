@@ -152,3 +152,10 @@ func (h *harm) words() string {
 	}
 	return s
 }
+
+func readable(messages int) string {
+	if messages == 1 {
+		return "1 readable message"
+	}
+	return humanize.Comma(int64(messages)) + " readable messages"
+}

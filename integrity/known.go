@@ -99,27 +99,29 @@ func (s Store) silent(p place) (all []blocks.Damage) {
 }
 
 // normal is what a crash leaves, and nats-server puts right without a loss: an index that was being written, and messages of
-// which nobody was told that they are stored. Those can be torn anywhere, an atomic batch above all: it is synced as a whole.
+// which nobody was told that they are stored. That is the very end of the stream, one message or one atomic batch.
 func (s Store) normal(p place, report *blocks.Report) func(blocks.Damage) bool {
 	line, known := ledger.Stream{}, false
 	if p.account == ownAccount {
 		line, known = s.Page.Stream(p.stream)
 	}
-	kept := p.account == ownAccount && !s.Page.Written.IsZero() // the ledger knows what was there a moment ago
 	return func(d blocks.Damage) bool {
-		switch {
-		case d.What == blocks.Torn && !known:
-			return true
-		case d.Part == blocks.Messages && kept && d.What != blocks.Boundary && d.After >= line.Last:
+		switch d.Part {
+		case blocks.Messages:
+			end := d.Before == 0 || report.Batch > 0 && d.Before >= report.Batch
+			torn := d.What == blocks.Torn || d.What == blocks.Checksum || d.What == blocks.Malformed
+			if !end || !torn || known && d.After < line.Last {
+				return false
+			}
 			if d.Behind > 0 {
 				s.copy(p, &harm{file: d.File})
 			}
-			return true
-		case d.Part == blocks.Index:
+			return d.What == blocks.Torn || known || d.Behind > 0
+		case blocks.Index:
 			return path.Base(d.File) == "index.db"
-		case d.Part == blocks.Description && d.What == blocks.Gone:
+		case blocks.Description:
 			// It was being made, or deleted: there is nothing in it, or nobody wants it.
-			return line.Going || report.Messages == 0 && !known
+			return d.What == blocks.Gone && (line.Going || report.Messages == 0 && !known)
 		}
 		return d.Part == blocks.Staged
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/deltran/deltran-bus/blocks"
-	"github.com/dustin/go-humanize"
 )
 
 // mend is a file that is replaced, or taken away; a copy of what was there is in the quarantine.
@@ -109,7 +108,7 @@ func (s Store) copy(p place, h *harm) {
 func (s Store) cut(p place, h *harm) (what string, holds bool) {
 	_, known := s.Page.Stream(p.stream)
 	if h.behind > 0 {
-		what = fmt.Sprintf("nats-server would cut off the rest of the block, %s readable messages", humanize.Comma(int64(h.behind)))
+		what = fmt.Sprintf("nats-server would cut off the rest of the block, %s", readable(h.behind))
 	}
 	switch {
 	case h.first.What == blocks.Boundary && h.places == 1:

@@ -13,7 +13,6 @@ import (
 
 	"github.com/deltran/deltran-bus/blocks"
 	"github.com/deltran/deltran-bus/ledger"
-	"github.com/dustin/go-humanize"
 )
 
 // Engine is the nats-server that has the store open, as far as the scrub asks it.
@@ -257,7 +256,7 @@ func consequence(h *harm) string {
 	case h.first.What == blocks.Boundary:
 		return "they may be delivered with a wrong subject or wrong headers"
 	case h.part == blocks.Messages && h.behind > 0:
-		return fmt.Sprintf("nats-server may cut off the rest of the block, %s readable messages", humanize.Comma(int64(h.behind)))
+		return fmt.Sprintf("nats-server may cut off the rest of the block, %s", readable(h.behind))
 	}
 	return ""
 }
