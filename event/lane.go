@@ -70,9 +70,10 @@ func domain(subject string) string {
 func (l *lane) push(it *item) {
 	l.order++
 	it.lane, it.order = l, l.order
-	if l.waiting++; l.waiting == 1 {
+	if l.waiting == 0 && time.Now().After(l.gather) { // and not just because a batch was stored
 		l.most = 0
 	}
+	l.waiting++
 	l.most = max(l.most, l.waiting)
 	l.queue = append(l.queue, it)
 	l.pump()

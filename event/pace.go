@@ -51,7 +51,7 @@ func (p *pace) committed(now time.Time, n int, took time.Duration) {
 // learn moves what was known a little towards what was measured, however far away that is: it follows the median, and
 // hiccups of the disk do not count.
 func learn(known, measured time.Duration) time.Duration {
-	if step := known / 8; measured > known {
+	if step := known / 4; measured > known {
 		return min(known+step, measured)
 	} else {
 		return max(known-step, measured)

@@ -60,3 +60,18 @@ func TestDomain(t *testing.T) {
 		}
 	}
 }
+
+// Those whose events were in a batch are awaited for the next, although for a moment nothing waits.
+func TestManyAreAwaited(t *testing.T) {
+	t.Parallel()
+	l := &lane{p: &Publisher{}, pace: newPace(), limit: largest, most: 64}
+	l.gather = time.Now().Add(time.Hour)
+	if l.push(&item{}); l.most != 64 {
+		t.Errorf("%d are awaited, not 64", l.most)
+	}
+	l = &lane{p: &Publisher{}, pace: newPace(), limit: largest, most: 64}
+	l.gather = time.Now().Add(-time.Hour)
+	if l.push(&item{}); l.most != 1 {
+		t.Errorf("%d are awaited, although they were here long ago", l.most)
+	}
+}
