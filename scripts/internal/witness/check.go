@@ -126,7 +126,7 @@ func (w *Witness) checkStream(ctx context.Context, nc *nats.Conn, js jetstream.J
 	}
 	newest := map[uint64]uint64{} // by writer
 	damaged, unacked, lost := 0, 0, len(want)
-	err = read(ctx, nc, name, from, func(seq uint64, data []byte) {
+	err = read(ctx, nc, name, r.Subject, from, func(seq uint64, data []byte) {
 		m, err := parse(data)
 		p, wanted := want[seq]
 		if err != nil {

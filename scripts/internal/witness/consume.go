@@ -68,6 +68,9 @@ func gone(ctx context.Context, nc *nats.Conn, err error) error {
 
 // take looks at a delivered message and acknowledges it in one of ten ways.
 func (w *Witness) take(ctx context.Context, r *record, m jetstream.Msg, how int) error {
+	if m.Subject() != r.Subject {
+		return m.Ack() // the bus's own
+	}
 	got, err := parse(m.Data())
 	if err != nil {
 		return fmt.Errorf("delivered from %s: %w", r.Config.Name, err)
@@ -112,7 +115,7 @@ func (w *Witness) Drain(ctx context.Context, url string, until int) error {
 func (w *Witness) drain(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, r *record, until int) error {
 	_, done := w.due(r, until, true)
 	left := map[uint64]bool{}
-	err := read(ctx, nc, r.Config.Name, 1, func(_ uint64, data []byte) {
+	err := read(ctx, nc, r.Config.Name, r.Subject, 1, func(_ uint64, data []byte) {
 		if m, err := parse(data); err == nil && !done[m.number] {
 			left[m.number] = true
 		}
@@ -134,7 +137,7 @@ func (w *Witness) drain(ctx context.Context, nc *nats.Conn, js jetstream.JetStre
 		}
 		for m := range batch.Messages() {
 			got, err := parse(m.Data())
-			if err != nil {
+			if err != nil && m.Subject() == r.Subject {
 				return err
 			}
 			idle = -1 // also of those that were acknowledged some come again

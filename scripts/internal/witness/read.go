@@ -10,9 +10,10 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// read calls f for every message of the stream from that sequence on. It asks for batches of messages directly, which leaves
+// read calls f for every message of the stream from that sequence on that was published to the subject; the bus writes messages
+// of its own to its streams. It asks for batches of messages directly, which leaves
 // no consumer behind; the stream has to allow that.
-func read(ctx context.Context, nc *nats.Conn, stream string, from uint64, f func(seq uint64, data []byte)) error {
+func read(ctx context.Context, nc *nats.Conn, stream, subject string, from uint64, f func(seq uint64, data []byte)) error {
 	sub, err := nc.SubscribeSync(nats.NewInbox())
 	if err != nil {
 		return err
@@ -50,7 +51,9 @@ func read(ctx context.Context, nc *nats.Conn, stream string, from uint64, f func
 				if err != nil {
 					return fmt.Errorf("stream %s: %w", stream, err)
 				}
-				f(seq, m.Data)
+				if m.Header.Get("Nats-Subject") == subject {
+					f(seq, m.Data)
+				}
 				from = seq + 1
 			default:
 				return fmt.Errorf("stream %s: reading from %d: %s", stream, from, m.Header.Get("Description"))
