@@ -78,6 +78,10 @@ func (s *Server) keepLedger(accepted bool) error {
 			return fmt.Errorf("ledger: %w", err)
 		}
 	}
+	if err := nc.FlushTimeout(bookFlush); err != nil { // NATS listens for it before any client can ask
+		nc.Close()
+		return fmt.Errorf("ledger: %w", err)
+	}
 	if b.keep, _ = s.ledger.Keepsakes(); b.keep == nil {
 		b.keep = ledger.Keep{} // they are copies; new ones are made
 	}
@@ -191,7 +195,7 @@ func (b *book) turn(now time.Time) error {
 		}
 		b.tell(&page, now)
 	}
-	changed, err := b.keep.Refresh(b.s.opts.StoreDir, b.s.sound)
+	changed, err := b.keep.Refresh(b.s.opts.Load().StoreDir, b.s.sound)
 	if err == nil && changed {
 		err = b.led.Keep(b.keep)
 	}
@@ -225,7 +229,7 @@ func (b *book) turn(now time.Time) error {
 
 // look makes a page of what NATS holds now, and sees to it that it is durable.
 func (b *book) look(n *natsserver.Server, now time.Time) (ledger.Page, error) {
-	page := ledger.Page{Written: now.UTC(), Server: natsserver.VERSION, Boot: bootID(), Durable: b.s.opts.SyncAlways}
+	page := ledger.Page{Written: now.UTC(), Server: natsserver.VERSION, Boot: bootID(), Durable: b.s.opts.Load().SyncAlways}
 	streams, err := held(n)
 	if err != nil {
 		return page, err
@@ -398,7 +402,7 @@ func (b *book) end() (last func() error) {
 			return fmt.Errorf("ledger: %w", err)
 		}
 		page := ledger.Page{Written: time.Now().UTC(), Server: natsserver.VERSION, Boot: bootID(), Clean: true, Durable: true}
-		manifest, err := ledger.Survey(b.s.opts.StoreDir)
+		manifest, err := ledger.Survey(b.s.opts.Load().StoreDir)
 		if err != nil {
 			return fmt.Errorf("ledger: %w", err)
 		}
@@ -418,7 +422,7 @@ func (b *book) end() (last func() error) {
 			}
 		}
 		slices.SortFunc(page.Streams, byName)
-		if _, err := b.keep.Refresh(b.s.opts.StoreDir, b.s.sound); err != nil {
+		if _, err := b.keep.Refresh(b.s.opts.Load().StoreDir, b.s.sound); err != nil {
 			return fmt.Errorf("ledger: %w", err)
 		}
 		if err := errors.Join(b.led.Keep(b.keep), b.led.Stop(manifest), b.led.Write(page)); err != nil {

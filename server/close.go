@@ -56,7 +56,7 @@ func (s *Server) end(ctx context.Context, gently bool) (err error) {
 		if s.lock != nil {
 			err = s.neverOpened()
 			if err == nil && gently && s.NATS() != nil {
-				err = syncTree(s.opts.StoreDir, s.taken, false)
+				err = syncTree(s.opts.Load().StoreDir, s.taken, false)
 			}
 			if err == nil && gently {
 				err = last()

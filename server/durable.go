@@ -58,7 +58,7 @@ func syncPath(path string, folder bool) error {
 
 // streamDir is where the engine keeps a stream of the bus's account.
 func (s *Server) streamDir(name string) string {
-	return filepath.Join(s.opts.StoreDir, natsserver.JetStreamStoreDir, natsserver.DEFAULT_GLOBAL_ACCOUNT, "streams", name)
+	return filepath.Join(s.opts.Load().StoreDir, natsserver.JetStreamStoreDir, natsserver.DEFAULT_GLOBAL_ACCOUNT, "streams", name)
 }
 
 // folders remembers when the folders of streams were changed last.

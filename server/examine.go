@@ -28,7 +28,7 @@ func (s *Server) examine(ctx context.Context) (*integrity.Result, error) {
 	if err != nil {
 		return &integrity.Result{Findings: []ledger.Finding{{Kind: ledger.Damage, What: err.Error(), Found: time.Now()}}}, nil
 	}
-	st := integrity.Store{Dir: s.opts.StoreDir, Page: s.page, Quarantine: s.quarantine()}
+	st := integrity.Store{Dir: s.opts.Load().StoreDir, Page: s.page, Quarantine: s.quarantine()}
 	st.Declared = func(stream, consumer string) bool { return declares(s.Config(), stream, consumer) }
 	if s.page.Clean {
 		if st.Manifest, err = s.ledger.Manifest(); err != nil {
@@ -94,7 +94,7 @@ func exists(path string) bool {
 }
 
 func (s *Server) quarantine() integrity.Quarantine {
-	return integrity.Quarantine{Store: s.opts.StoreDir, Most: s.Config().Scrub.Quarantine, Free: func() (uint64, error) { return FreeSpace(s.opts.StoreDir) }}
+	return integrity.Quarantine{Store: s.opts.Load().StoreDir, Most: s.Config().Scrub.Quarantine, Free: func() (uint64, error) { return FreeSpace(s.opts.Load().StoreDir) }}
 }
 
 // declares reports whether a stream, or a consumer of it, is in the declaration.
@@ -119,7 +119,7 @@ func declares(c *config.Config, stream, consumer string) bool {
 func (s *Server) sound(rel string, data []byte) bool {
 	r, err := blocks.For(natsserver.VERSION)
 	return err != nil || integrity.Sound(r, rel, data, func(rel string) ([]byte, error) {
-		return os.ReadFile(filepath.Join(s.opts.StoreDir, filepath.FromSlash(rel)))
+		return os.ReadFile(filepath.Join(s.opts.Load().StoreDir, filepath.FromSlash(rel)))
 	})
 }
 

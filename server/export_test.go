@@ -21,6 +21,6 @@ func NewScrub(s *Server, found func(ledger.Finding)) *integrity.Scrub {
 	if err != nil {
 		panic(err)
 	}
-	return &integrity.Scrub{Store: s.opts.StoreDir, Reader: r, Engine: asked{s}, Quarantine: s.quarantine(), Found: found,
+	return &integrity.Scrub{Store: s.opts.Load().StoreDir, Reader: r, Engine: asked{s}, Quarantine: s.quarantine(), Found: found,
 		Limits: func() (int64, time.Duration) { return 1 << 40, time.Nanosecond }}
 }

@@ -20,14 +20,14 @@ const holdEvery = 250 * time.Millisecond
 
 // openLedger reads what the store has to hold.
 func (s *Server) openLedger() error {
-	book, page, ok, err := ledger.Open(s.opts.StoreDir)
+	book, page, ok, err := ledger.Open(s.opts.Load().StoreDir)
 	if err != nil && !errors.Is(err, ledger.ErrDamaged) {
 		return err
 	}
 	s.ledger, s.page = book, page
 	s.unreadable = err != nil
 	if !ok && err == nil && !s.State().Storage.New {
-		s.log.Debug("the store has no ledger yet; from now on what it holds is written down", "store", s.opts.StoreDir)
+		s.log.Debug("the store has no ledger yet; from now on what it holds is written down", "store", s.opts.Load().StoreDir)
 	}
 	return nil
 }
@@ -51,7 +51,7 @@ func (s *Server) neverOpened() error {
 	if err != nil {
 		return err
 	}
-	if is, err := ledger.Survey(s.opts.StoreDir); err != nil || !maps.Equal(was, is) {
+	if is, err := ledger.Survey(s.opts.Load().StoreDir); err != nil || !maps.Equal(was, is) {
 		return err
 	}
 	s.page.Clean = true
@@ -61,7 +61,7 @@ func (s *Server) neverOpened() error {
 // ledgerKept reports whether there is a ledger to keep: a cluster has its own ways to make up for what one node lost, and what
 // lives in memory is not promised.
 func (s *Server) ledgerKept() bool {
-	return s.opts.DontListen && !s.Config().InMemory()
+	return s.opts.Load().DontListen && !s.Config().InMemory()
 }
 
 // before judges the machine and the files, with the store still closed.
@@ -85,7 +85,7 @@ func (s *Server) before() (found []ledger.Finding) {
 //
 // A message that was deleted in the last moment before a kill is missed by the ledger; that it was deleted stands in the files.
 func (s *Server) after(before map[string]string, files *integrity.Result) ([]ledger.Finding, error) {
-	if !s.opts.DontListen {
+	if !s.opts.Load().DontListen {
 		return nil, nil // a cluster decides who keeps what
 	}
 	for _, name := range s.remade {
@@ -118,13 +118,13 @@ func (s *Server) setAside(gone []ledger.Finding) error {
 		if _, err := os.Stat(f.File); f.Kind != ledger.Gone || f.File == "" || err != nil {
 			continue
 		}
-		to := filepath.Join(s.opts.StoreDir, "deltran-bus.quarantine", f.Stream+"-"+s.page.ID())
+		to := filepath.Join(s.opts.Load().StoreDir, "deltran-bus.quarantine", f.Stream+"-"+s.page.ID())
 		err := os.MkdirAll(filepath.Dir(to), 0o700)
 		if err == nil {
 			err = os.Rename(f.File, to)
 		}
 		if err != nil {
-			return fmt.Errorf("store %s: what is left of stream %s cannot be set aside: %w", s.opts.StoreDir, f.Stream, err)
+			return fmt.Errorf("store %s: what is left of stream %s cannot be set aside: %w", s.opts.Load().StoreDir, f.Stream, err)
 		}
 		s.log.Warn("set aside what is left of a stream", "stream", f.Stream, "folder", to)
 	}
@@ -160,7 +160,7 @@ func (s *Server) report(f ledger.Finding) {
 // choices are what a person can do about a finding that holds the bus.
 func (s *Server) choices(f ledger.Finding) string {
 	accept := func(what string) string {
-		return fmt.Sprintf("deltran-bus accept-loss --store-dir %s --ledger %s %s", s.opts.StoreDir, s.page.ID(), what)
+		return fmt.Sprintf("deltran-bus accept-loss --store-dir %s --ledger %s %s", s.opts.Load().StoreDir, s.page.ID(), what)
 	}
 	switch f.Kind {
 	case ledger.Clock:
@@ -180,7 +180,7 @@ func (s *Server) hold(ctx context.Context, found []ledger.Finding) error {
 		s.log.Error("the bus holds, nobody is let in: "+f.String(), "kind", f.Kind, "way_out", f.WayOut)
 	}
 	if !s.patient {
-		return fmt.Errorf("store %s: %w: %s", s.opts.StoreDir, ErrLoss, texts(found))
+		return fmt.Errorf("store %s: %w: %s", s.opts.Load().StoreDir, ErrLoss, texts(found))
 	}
 	tick := time.NewTicker(holdEvery)
 	defer tick.Stop()
@@ -191,7 +191,7 @@ func (s *Server) hold(ctx context.Context, found []ledger.Finding) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("store %s: %w: %s", s.opts.StoreDir, ErrHolding, texts(found))
+			return fmt.Errorf("store %s: %w: %s", s.opts.Load().StoreDir, ErrHolding, texts(found))
 		case <-tick.C:
 		}
 	}

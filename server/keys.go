@@ -10,11 +10,11 @@ import (
 
 // openKeys holds the store against the declared keys, before nats-server sees it.
 func (s *Server) openKeys() (*atrest.Store, error) {
-	k := atrest.Keys{Key: s.opts.JetStreamKey, Old: s.oldKey}
-	if s.opts.JetStreamCipher == natsserver.AES {
+	k := atrest.Keys{Key: s.opts.Load().JetStreamKey, Old: s.oldKey}
+	if s.opts.Load().JetStreamCipher == natsserver.AES {
 		k.Cipher = atrest.AES
 	}
-	store, err := atrest.Open(s.opts.StoreDir, k)
+	store, err := atrest.Open(s.opts.Load().StoreDir, k)
 	if err == nil {
 		return store, nil
 	}

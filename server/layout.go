@@ -37,7 +37,7 @@ func (s *Server) layout(ctx context.Context) error {
 			s.phase(Standing)
 			return nil
 		}
-		if s.opts.DontListen || ctx.Err() != nil {
+		if s.opts.Load().DontListen || ctx.Err() != nil {
 			return err
 		}
 		s.log.Warn("the layout does not stand yet", "error", err)
@@ -69,7 +69,7 @@ func (s *Server) look(ctx context.Context, js jetstream.JetStream, cfg *config.C
 	if err != nil {
 		return bootstrap.Plan{}, err
 	}
-	have.Limits = s.opts.JetStreamLimits
+	have.Limits = s.opts.Load().JetStreamLimits
 	plan := bootstrap.Diff(cfg.Streams, have)
 	return plan, bootstrap.Weigh(ctx, js, plan)
 }
@@ -77,7 +77,7 @@ func (s *Server) look(ctx context.Context, js jetstream.JetStream, cfg *config.C
 // observe asks what is there. In a store that was not there a moment ago there is nothing, and that need not be asked; what
 // a WebSocket client makes in the same moment, Apply meets.
 func (s *Server) observe(ctx context.Context, js jetstream.JetStream) (bootstrap.Observed, error) {
-	if st := s.State(); st.Phase == Applying && st.Storage.New && s.opts.DontListen {
+	if st := s.State(); st.Phase == Applying && st.Storage.New && s.opts.Load().DontListen {
 		return bootstrap.Observed{}, nil
 	}
 	return bootstrap.Observe(ctx, js)
@@ -106,8 +106,8 @@ func (s *Server) apply(ctx context.Context, js jetstream.JetStream, plan bootstr
 		return fmt.Errorf("%w%s", err, s.remains(plan))
 	}
 	s.set(func(st *State) { st.Done, st.Plan = done, plan.Held(bootstrap.Allow{}) })
-	if s.opts.SyncAlways && len(done.Changes) > 0 { // what came into being is there to stay
-		return syncTree(s.opts.StoreDir, s.taken, true)
+	if s.opts.Load().SyncAlways && len(done.Changes) > 0 { // what came into being is there to stay
+		return syncTree(s.opts.Load().StoreDir, s.taken, true)
 	}
 	return nil
 }
@@ -116,7 +116,7 @@ func (s *Server) apply(ctx context.Context, js jetstream.JetStream, plan bootstr
 // in the way. It is empty where there are none.
 func (s *Server) remains(plan bootstrap.Plan) (hint string) {
 	for _, c := range plan.Changes {
-		dir := filepath.Join(s.opts.StoreDir, natsserver.JetStreamStoreDir, natsserver.DEFAULT_GLOBAL_ACCOUNT, "streams", c.Stream, "obs", c.Consumer)
+		dir := filepath.Join(s.opts.Load().StoreDir, natsserver.JetStreamStoreDir, natsserver.DEFAULT_GLOBAL_ACCOUNT, "streams", c.Stream, "obs", c.Consumer)
 		if _, err := os.Stat(filepath.Join(dir, "o.dat")); c.Action == bootstrap.Create && c.Consumer != "" && err == nil && slices.Contains(s.Missing(), c.Ref.String()) {
 			hint += fmt.Sprintf("\n%s: what is left of it in %s cannot be read; move that folder away, and it is made anew and delivers everything that its stream holds again", c.Ref, dir)
 		}

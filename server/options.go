@@ -15,7 +15,7 @@ func (s *Server) options() error {
 	if err != nil {
 		return err
 	}
-	s.opts = o
+	s.opts.Store(o)
 	s.own.use(o)
 	return nil
 }
@@ -29,6 +29,13 @@ func (s *Server) natsOptions(c *config.Config, read func(*config.Config) (*natss
 	s.sink.hide(secrets)
 	if err := s.own.admit(o); err != nil {
 		return nil, err
+	}
+	// nats-server takes the account of an nkey by its name, and compares these accounts in full when it reloads: the live
+	// ones would be read while clients change them.
+	for _, k := range o.Nkeys {
+		if k.Account != nil {
+			k.Account = natsserver.NewAccount(k.Account.Name)
+		}
 	}
 	s.oldKey, o.JetStreamOldKey = o.JetStreamOldKey, "" // nats-server's way to a new key loses streams: openKeys has another
 	if o.StoreDir, err = filepath.Abs(o.StoreDir); err != nil {

@@ -22,11 +22,11 @@ import (
 func (s *Server) recover(ctx context.Context, nats *natsserver.Server) (accepted bool, err error) {
 	for {
 		if err := s.openLedger(); err != nil {
-			return false, fmt.Errorf("store %s: %w", s.opts.StoreDir, err)
+			return false, fmt.Errorf("store %s: %w", s.opts.Load().StoreDir, err)
 		}
 		word, err := s.ledger.Accepted()
 		if err != nil {
-			return false, fmt.Errorf("store %s: %w; remove that file", s.opts.StoreDir, err)
+			return false, fmt.Errorf("store %s: %w; remove that file", s.opts.Load().StoreDir, err)
 		}
 		accepted = accepted || word.Page == s.page.ID()
 		held := s.judge(word, s.before())
@@ -37,7 +37,7 @@ func (s *Server) recover(ctx context.Context, nats *natsserver.Server) (accepted
 				files, err = s.examine(ctx)
 			}
 			if err != nil {
-				return false, fmt.Errorf("store %s: %w", s.opts.StoreDir, err)
+				return false, fmt.Errorf("store %s: %w", s.opts.Load().StoreDir, err)
 			}
 			held = s.judge(word, files.Findings)
 		}
@@ -58,7 +58,7 @@ func (s *Server) recover(ctx context.Context, nats *natsserver.Server) (accepted
 				err = s.changeKey(store)
 			}
 			if err != nil {
-				return false, fmt.Errorf("store %s: %w", s.opts.StoreDir, err)
+				return false, fmt.Errorf("store %s: %w", s.opts.Load().StoreDir, err)
 			}
 			s.remade = files.Remade
 			if err := s.start(ctx, nats); err != nil {
@@ -85,7 +85,7 @@ func (s *Server) newNATS() (*natsserver.Server, error) {
 	if err := s.options(); err != nil {
 		return nil, err
 	}
-	nats, err := natsserver.NewServer(s.opts)
+	nats, err := natsserver.NewServer(s.opts.Load())
 	if err != nil {
 		return nil, fmt.Errorf("nats-server: %w", s.sink.redacted(err))
 	}
@@ -96,14 +96,14 @@ func (s *Server) newNATS() (*natsserver.Server, error) {
 // come back, with their folders.
 func (s *Server) tidy() (streams map[string]string, err error) {
 	s.noteDeleted() // what follows changes the folder that it looks at
-	cleared, err := clearHalfMade(s.opts.StoreDir, s.page)
+	cleared, err := clearHalfMade(s.opts.Load().StoreDir, s.page)
 	for _, path := range cleared {
 		s.log.Warn("took away what a crash left of a stream that was being made or deleted", "path", path)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return inspect(s.opts.StoreDir)
+	return inspect(s.opts.Load().StoreDir)
 }
 
 // blind is how long after the ledger was looked at last something may have been deleted without a word in it, because
@@ -155,7 +155,7 @@ func (s *Server) start(ctx context.Context, nats *natsserver.Server) error {
 		case <-time.After(s.Config().Bus.LameDuck):
 			s.lock = nil // the folder is still in use; the lock ends with the process
 			s.nats.Store(nil)
-			return fmt.Errorf("store %s: %w", s.opts.StoreDir, ErrInterrupted)
+			return fmt.Errorf("store %s: %w", s.opts.Load().StoreDir, ErrInterrupted)
 		}
 	}
 	if err := s.sink.Err(); err != nil {
@@ -184,8 +184,8 @@ func (s *Server) recovered(ctx context.Context) error {
 			return nil
 		}
 		busy := h.StatusCode == http.StatusInternalServerError
-		if s.opts.DontListen && (!busy && asked > 10 || asked > 1000) {
-			return fmt.Errorf("store %s: %w: %s; nothing was created over it. %s", s.opts.StoreDir, ErrNotRecovered, s.sink.redact(h.Error), s.wayOut())
+		if s.opts.Load().DontListen && (!busy && asked > 10 || asked > 1000) {
+			return fmt.Errorf("store %s: %w: %s; nothing was created over it. %s", s.opts.Load().StoreDir, ErrNotRecovered, s.sink.redact(h.Error), s.wayOut())
 		}
 		select {
 		case <-ctx.Done():
@@ -207,7 +207,7 @@ func (s *Server) onlyRemade() bool {
 func (s *Server) wayOut() string {
 	for _, e := range s.NATS().Healthz(&natsserver.HealthzOptions{Details: true}).Errors {
 		if e.Type == natsserver.HealthzErrorAccount {
-			return fmt.Sprintf("Declare [nats.accounts.%s] again, or move %s away", e.Account, filepath.Join(s.opts.StoreDir, natsserver.JetStreamStoreDir, e.Account))
+			return fmt.Sprintf("Declare [nats.accounts.%s] again, or move %s away", e.Account, filepath.Join(s.opts.Load().StoreDir, natsserver.JetStreamStoreDir, e.Account))
 		}
 	}
 	return "Mend the cause, such as a wrong encryption key, or restore a backup"

@@ -38,11 +38,11 @@ func (s *Server) Reload(ctx context.Context, cfg *config.Config) error {
 	if err := refused(plan); err != nil {
 		return err
 	}
-	forget(s.opts, opts)
+	forget(s.opts.Load(), opts)
 	if err := s.NATS().ReloadOptions(opts); err != nil {
 		return s.refusal(err, old, cfg)
 	}
-	if newAccounts(s.opts, opts) { // whose imports nats-server connects when it reloads the next time only
+	if newAccounts(s.opts.Load(), opts) { // whose imports nats-server connects when it reloads the next time only
 		if opts, err = s.natsOptions(cfg, (*config.Config).ReloadOptions); err == nil {
 			err = s.NATS().ReloadOptions(opts)
 		}
@@ -50,7 +50,7 @@ func (s *Server) Reload(ctx context.Context, cfg *config.Config) error {
 			return fmt.Errorf("nats-server: new services: %w; reload once more", s.sink.redacted(err))
 		}
 	}
-	s.opts = opts
+	s.opts.Store(opts)
 	s.own.use(opts)
 	s.cfg.Store(cfg)
 	// On a connection of its own: the one before may have been sent away by what it brought.

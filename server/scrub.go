@@ -35,7 +35,7 @@ func (s *Server) startScrub() {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	sc := &scrubbing{stop: stop, done: make(chan struct{}), Scrub: &integrity.Scrub{
-		Store: s.opts.StoreDir, Reader: r, Engine: asked{s}, Quarantine: s.quarantine(), Found: s.report,
+		Store: s.opts.Load().StoreDir, Reader: r, Engine: asked{s}, Quarantine: s.quarantine(), Found: s.report,
 		Limits: func() (int64, time.Duration) { c := s.Config().Scrub; return c.Rate, c.Period },
 		Failed: func(stream string, err error) {
 			s.log.Warn("reading the store again did not work", "stream", stream, "error", err)

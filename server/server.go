@@ -30,7 +30,7 @@ type Server struct {
 	life   sync.Mutex // one of Open, Listen, Reload, Close at a time
 	cfg    atomic.Pointer[config.Config]
 	nats   atomic.Pointer[natsserver.Server]
-	opts   *natsserver.Options
+	opts   atomic.Pointer[natsserver.Options]
 	oldKey string // of the store, before the declared one
 	lock   *flock.Flock
 	taken  time.Time // when
@@ -95,7 +95,7 @@ func (s *Server) Config() *config.Config { return s.cfg.Load() }
 func (s *Server) Listeners() []config.Listener {
 	s.life.Lock()
 	defer s.life.Unlock()
-	return s.Config().Listeners(s.opts)
+	return s.Config().Listeners(s.opts.Load())
 }
 
 // ClientURL is where clients connect, such as nats://127.0.0.1:4222; empty before Listen.
@@ -134,7 +134,7 @@ func (s *Server) Open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := probePorts(s.Config().Listeners(s.opts)); err != nil {
+	if err := probePorts(s.Config().Listeners(s.opts.Load())); err != nil {
 		return err
 	}
 	if err := enoughFiles(); err != nil {
@@ -167,7 +167,7 @@ func (s *Server) Listen() error {
 	if s.State().Phase != Standing {
 		return fmt.Errorf("listen: the bus is %s", s.State().Phase)
 	}
-	if s.opts.DontListen {
+	if s.opts.Load().DontListen {
 		s.NATS().AcceptLoop(make(chan struct{}))
 	}
 	if err := s.sink.Err(); err != nil {
