@@ -2,7 +2,6 @@ package access_test
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -183,40 +182,5 @@ description = "changed by `+user+`"
 			t.Errorf("%s: apply: %v", user, err)
 		}
 		cancel()
-	}
-}
-
-// The limits of a service are its own: one that takes all of its connections leaves the others theirs.
-func TestLimits(t *testing.T) {
-	t.Parallel()
-	b := start(t, declaration+`
-[[services]]
-name = "greedy"
-password = "env:MATRIX_PASSWORD"
-publishes = ["events.clearing.>"]
-max_connections = 2
-max_subscriptions = 3
-max_payload = "1KB"
-`)
-	first := b.connect(t, "greedy")
-	b.connect(t, "greedy")
-	if _, err := nats.Connect(b.ClientURL(), nats.UserInfo("greedy", password)); !errors.Is(err, nats.ErrMaxAccountConnectionsExceeded) {
-		t.Errorf("a third connection of two: %v", err)
-	}
-	b.connect(t, "token-engine")
-	for range 4 {
-		if _, err := first.SubscribeSync(nats.NewInbox()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	_ = first.Flush()
-	if err := first.LastError(); !errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
-		t.Errorf("a fourth subscription of three: %v", err)
-	}
-	if err := first.Publish("events.clearing.window.opened", make([]byte, 2<<10)); !errors.Is(err, nats.ErrMaxPayload) {
-		t.Errorf("2KB of one: %v", err)
-	}
-	if l := b.cfg.LimitsOf(b.cfg.Services[len(b.cfg.Services)-1]); l.Connections != 2 || l.Subscriptions != 3 || l.Payload != 1<<10 || l.Pending != 16<<20 {
-		t.Errorf("%+v", l)
 	}
 }

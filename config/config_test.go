@@ -112,8 +112,9 @@ limits = { max_ack_pending = 500 }
 name = "c1"
 listen = "127.0.0.1:0"
 routes = ["nats://127.0.0.1:6222"]
-[nats.authorization]
-token = "$2a$11$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"
+[[nats.authorization.users]]
+user = "u"
+password = "$2a$11$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"
 [nats.mappings]
 "old.>" = "new.>"
 [bus]
@@ -152,6 +153,16 @@ mirror = { name = "A", opt_start_time = 2026-01-01T00:00:00Z, external = { api =
 [[streams]]
 name = "AUDIT"
 max_age = "0s"
+[[services]]
+name = "engine"
+password = "env:ENGINE"
+users = { other = "file:other" }
+publishes = ["a.x", "a.y.>"]
+[[services]]
+name = "desk"
+nkeys = ["UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4"]
+role = "observer"
+max_payload = "1MB"
 `
 
 // Printing what was printed gives the same bytes, and the same declaration.
