@@ -45,6 +45,7 @@ var clients = []struct {
 	{"c", c},
 	{"natscli", natscli},
 	{"curl", curl},
+	{"logins", logins},
 	{"examples", examples},
 }
 
