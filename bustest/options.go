@@ -67,6 +67,7 @@ func (o *options) declaration(dir string) (*config.Config, error) {
 		return nil, err
 	}
 	out := *cfg
+	out.Bus.MinFree = "0" // how full the disk of whoever runs the test is does not matter to it
 	if o.replace {
 		out.Streams = o.streams
 	}

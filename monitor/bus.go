@@ -40,7 +40,11 @@ var (
 	storeUsed     = gauge("deltran_bus_store_used_bytes", "Bytes of file storage in use.")
 	storeLimit    = gauge("deltran_bus_store_limit_bytes", "Bytes of file storage that all streams together may use (max_file_store).")
 	storeReserved = gauge("deltran_bus_store_reserved_bytes", "Bytes of file storage that the streams' quotas (max_bytes) add up to.")
-	storeFree     = gauge("deltran_bus_store_disk_free_bytes", "Bytes that are free on the disk of the store; below limit minus used, the disk is full before the limit is reached.")
+	storeFree     = gauge("deltran_bus_store_disk_free_bytes", "Bytes that are free on the disk of the store; below limit minus used, publishes are refused before the limit is reached.")
+	storeKeep     = gauge("deltran_bus_store_min_free_bytes", "Bytes that have to be free on the disk of the store for publishing to go on (min_free).")
+	storeRefusing = gauge("deltran_bus_store_refusing", "1 while publishes to file streams are refused, because the disk has too little room or could not be written.")
+	writeErrors   = counter("deltran_bus_store_write_errors_total", "What nats-server could not write to the disk.")
+	restarts      = counter("deltran_bus_nats_restarts_total", "How often nats-server was started anew within the process.")
 )
 
 var certExpiry = gauge("deltran_bus_certificate_expiry_timestamp_seconds", "When the certificate of a listener expires; no series without TLS.", "listener")
@@ -57,7 +61,7 @@ func (c *collector) certificates(out sink, v *natsserver.Varz) {
 	}
 }
 
-var phases = []server.Phase{server.Opening, server.Recovering, server.Holding, server.Applying, server.Standing, server.Serving, server.Closing, server.Closed}
+var phases = []server.Phase{server.Opening, server.Recovering, server.Holding, server.Applying, server.Standing, server.Serving, server.Restarting, server.Closing, server.Closed}
 
 // bus are the series that are there in every phase, NATS or not.
 func (c *collector) bus(out sink, now Readiness) {
@@ -72,6 +76,11 @@ func (c *collector) bus(out sink, now Readiness) {
 	}
 	out(sample{layoutHeld, nil, float64(len(now.Held))})
 	out(sample{layoutUndeclared, nil, float64(len(now.Undeclared))})
+	space := c.m.bus.State().Space
+	out(sample{storeKeep, nil, float64(space.Keep)})
+	out(sample{storeRefusing, nil, oneIf(space.Refusing != "")})
+	out(sample{writeErrors, nil, float64(space.WriteErrors)})
+	out(sample{restarts, nil, float64(space.Restarts)})
 	found := map[ledger.Kind]int{}
 	for _, f := range now.Findings {
 		found[f.Kind]++

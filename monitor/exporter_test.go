@@ -109,6 +109,8 @@ func TestExporterValues(t *testing.T) {
 		"\ndeltran_bus_store_limit_bytes 1.073741824e+09\n",
 		"\ndeltran_bus_store_reserved_bytes 1.048576e+06\n",
 		"\ndeltran_bus_store_disk_free_bytes ",
+		"\ndeltran_bus_store_min_free_bytes 0\n",
+		"\ndeltran_bus_store_refusing 0\n",
 		"\ndeltran_bus_stream_last_timestamp_seconds{account=\"$G\",stream=\"AUDIT\"} 1.",
 		"\ndeltran_bus_consumer_max_ack_pending{account=\"$G\",consumer=\"reader\",stream=\"AUDIT\"} 1000\n",
 		"\ndeltran_bus_scrape_failures_total{source=\"jsz\"} 0\n",

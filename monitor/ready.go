@@ -15,13 +15,14 @@ import (
 // Readiness is the body of /readyz. Fields are only ever added. The lists are never null; Held and Undeclared do not
 // make a bus unready.
 type Readiness struct {
-	Ready      bool               `json:"ready"`           // the layout stands and clients can connect
-	Phase      server.Phase       `json:"phase"`           // how far the bus is
-	Since      time.Time          `json:"since,omitzero"`  // when the phase began
-	Missing    []string           `json:"missing"`         // declared, and not there now: "stream AUDIT"; makes it unready
-	Held       []bootstrap.Change `json:"held"`            // changes that the boot held back, and why; the bus runs on the old setting
-	Undeclared []string           `json:"undeclared"`      // there, and not declared; left alone
-	Error      string             `json:"error,omitempty"` // why it is not ready, where Missing does not say it
+	Ready      bool               `json:"ready"`              // the layout stands and clients can connect
+	Phase      server.Phase       `json:"phase"`              // how far the bus is
+	Since      time.Time          `json:"since,omitzero"`     // when the phase began
+	Missing    []string           `json:"missing"`            // declared, and not there now: "stream AUDIT"; makes it unready
+	Held       []bootstrap.Change `json:"held"`               // changes that the boot held back, and why; the bus runs on the old setting
+	Undeclared []string           `json:"undeclared"`         // there, and not declared; left alone
+	Refusing   string             `json:"refusing,omitempty"` // why publishes to file streams are refused, and the way out; makes it unready
+	Error      string             `json:"error,omitempty"`    // why it is not ready, where Missing does not say it
 
 	Findings []ledger.Finding `json:"findings"`            // what is wrong with the store; those that hold the bus make it unready
 	LedgerID string           `json:"ledger_id,omitempty"` // what a decision about them is about
@@ -36,7 +37,15 @@ func (m *Monitor) readiness() Readiness {
 	if !r.Ready {
 		return r
 	}
+	if r.Refusing = m.bus.State().Space.Refusing; r.Refusing != "" {
+		r.Ready, r.Error = false, "publishing is refused: "+r.Refusing
+		return r
+	}
 	s := m.bus.NATS()
+	if s == nil {
+		r.Ready, r.Error = false, "nats-server is not running"
+		return r
+	}
 	var h *natsserver.HealthStatus
 	untilBelieved(context.Background(), func() int {
 		h = s.Healthz(nil)

@@ -100,6 +100,29 @@ func TestDeletedAtRunTime(t *testing.T) {
 	get(t, m.URL()+"/healthz").mustBe(t, 200)
 }
 
+// A bus that refuses publishes is not ready, and says why; whoever asks NATS, or whether the process lives, hears nothing
+// bad.
+func TestRefusing(t *testing.T) {
+	t.Parallel()
+	b := serving(t, "stream AUDIT")
+	m := open(t, b, Options{})
+	st := servingState()
+	st.Space = server.Space{Refusing: "41 MiB are free", Keep: 64 << 20, WriteErrors: 3, Restarts: 2}
+	b.set(st)
+	get(t, m.URL()+"/readyz").mustBe(t, 503, `"ready": false`, `"refusing": "41 MiB are free"`, `"error": "publishing is refused: 41 MiB are free"`)
+	get(t, m.URL()+"/metrics").mustBe(t, 200, "\ndeltran_bus_ready 0\n", "\ndeltran_bus_store_refusing 1\n", "\ndeltran_bus_store_min_free_bytes 6.7108864e+07\n",
+		"\ndeltran_bus_store_write_errors_total 3\n", "\ndeltran_bus_nats_restarts_total 2\n")
+	get(t, m.URL()+"/healthz").mustBe(t, 200)
+	get(t, m.URL()+"/livez").mustBe(t, 200)
+	st.Space.Refusing = ""
+	b.set(st)
+	r := get(t, m.URL()+"/readyz")
+	r.mustBe(t, 200, `"ready": true`)
+	if strings.Contains(r.body, "refusing") {
+		t.Error(r.body)
+	}
+}
+
 // What the boot held back or found undeclared is told, and is no reason to be unready.
 func TestHeldAndUndeclared(t *testing.T) {
 	t.Parallel()

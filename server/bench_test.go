@@ -40,3 +40,16 @@ func benchmarkStart(b *testing.B, warm bool, more ...config.Source) {
 		b.StartTimer()
 	}
 }
+
+// One look at the store's volume: at rest the bus takes one a second, with 64 MB free a hundred and twenty.
+func BenchmarkLook(b *testing.B) {
+	s := server.New(onDisk(b), slog.New(slog.DiscardHandler))
+	if err := s.Open(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	s.StopLooking()
+	for b.Loop() {
+		s.Look()
+	}
+	stop(b, s)
+}

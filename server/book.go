@@ -164,6 +164,9 @@ func (b *book) run() {
 	defer tick.Stop()
 	for {
 		err := b.turn(time.Now())
+		if noSpace(err) && b.s.spare() {
+			err = b.turn(time.Now())
+		}
 		if err != nil && !b.failing {
 			b.s.log.Error("the ledger cannot be written; what is lost from now on may not be noticed at the next start", "error", err)
 		}
@@ -389,6 +392,14 @@ func line(name string, created time.Time, cfg natsserver.StreamConfig, st natsse
 func loose(c natsserver.StreamConfig) bool {
 	return c.Retention != natsserver.LimitsPolicy || c.Mirror != nil || c.MaxMsgs > 0 || c.MaxMsgsPer > 0 ||
 		c.MaxBytes > 0 && c.Discard == natsserver.DiscardOld || c.AllowMsgTTL || c.AllowRollup || c.SubjectDeleteMarkerTTL > 0 || c.AllowMsgSchedules
+}
+
+// leave stops keeping the ledger while NATS still runs, and writes down what was asked until then: a full disk may have
+// kept it from that.
+func (b *book) leave() error {
+	b.listen()
+	b.stop()
+	return b.led.Write(b.promised(time.Now()))
 }
 
 // end stops keeping the ledger. The function it returns writes the last page, when NATS is down and everything is

@@ -15,6 +15,8 @@ import (
 //  6. the ledger's last page: a clean stop
 //  7. the store lock
 func (s *Server) Close(ctx context.Context) error {
+	defer s.space.wait(ctx)
+	s.space.stop()
 	s.life.Lock()
 	defer s.life.Unlock()
 	return s.close(ctx)
@@ -22,6 +24,8 @@ func (s *Server) Close(ctx context.Context) error {
 
 // Abandon is Close without steps 3, 5 and 6: for a store that is thrown away, or read again by the same machine.
 func (s *Server) Abandon() error {
+	defer s.space.wait(context.Background())
+	s.space.stop()
 	s.life.Lock()
 	defer s.life.Unlock()
 	return s.end(context.Background(), false)
@@ -59,6 +63,7 @@ func (s *Server) end(ctx context.Context, gently bool) (err error) {
 				err = syncTree(s.opts.Load().StoreDir, s.taken, false)
 			}
 			if err == nil && gently {
+				s.spare()
 				err = last()
 			}
 			err = errors.Join(err, s.lock.Close())

@@ -13,6 +13,8 @@ var (
 	ErrLoss = errors.New("something is lost")
 	// ErrHolding: the bus was ended while it waited for a decision about what is lost.
 	ErrHolding = errors.New("stopped while it waited for a decision")
+	// ErrNoRoom: there is too little room on the store's volume to open it without harm; nothing was opened.
+	ErrNoRoom = errors.New("there is no room")
 	// ErrNotServing: Reload before Listen, or after Close.
 	ErrNotServing = errors.New("the bus is not serving")
 	// ErrInterrupted: the context ended while the store was still being read. The process should end: the store stays

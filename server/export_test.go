@@ -24,3 +24,19 @@ func NewScrub(s *Server, found func(ledger.Finding)) *integrity.Scrub {
 	return &integrity.Scrub{Store: s.opts.Load().StoreDir, Reader: r, Engine: asked{s}, Quarantine: s.quarantine(), Found: found,
 		Limits: func() (int64, time.Duration) { return 1 << 40, time.Nanosecond }}
 }
+
+// Break is what nats-server says when it could not write.
+func (s *Server) Break(err error) {
+	s.sink.Errorf("JetStream stream '%s > %s' critical write error: %v", "$G", "RISK", err)
+}
+
+var PauseAfter = pauseAfter
+
+// Look is one look at the store's volume, as the bus takes it all the time.
+func (s *Server) Look() { s.space.turn(time.Now()) }
+
+// StopLooking leaves that to a test.
+func (s *Server) StopLooking() { s.space.stop(); <-s.space.done }
+
+// Hasty makes no pauses to speak of before it starts nats-server anew once more.
+func Hasty(s *Server) { s.space.pause = time.Millisecond }

@@ -4,13 +4,14 @@ package server
 
 import "golang.org/x/sys/unix"
 
-// FreeSpace is how many bytes the folder's file system still takes from this process.
-func FreeSpace(dir string) (uint64, error) {
+// roomOn looks at the file system that the folder is on.
+func roomOn(dir string) (v Room, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, err
+		return Room{}, err
 	}
-	return uint64(st.Bavail) * uint64(st.Bsize), nil
+	block := uint64(st.Bsize)
+	return Room{Free: uint64(st.Bavail) * block, Size: uint64(st.Blocks) * block, FreeFiles: uint64(st.Ffree), Files: uint64(st.Files)}, nil
 }
 
 // usable is an error if this process may not read and write the file, or use the folder.

@@ -6,13 +6,13 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// FreeSpace is how many bytes the folder's file system still takes from this process.
-func FreeSpace(dir string) (free uint64, err error) {
+// roomOn looks at the file system that the folder is on.
+func roomOn(dir string) (v Room, err error) {
 	p, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
-		return 0, err
+		return Room{}, err
 	}
-	return free, windows.GetDiskFreeSpaceEx(p, &free, nil, nil)
+	return v, windows.GetDiskFreeSpaceEx(p, &v.Free, &v.Size, nil)
 }
 
 // usable is an error if this process may not read and write the file, or use the folder.

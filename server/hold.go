@@ -154,7 +154,13 @@ func (s *Server) report(f ledger.Finding) {
 		attrs = append(attrs, "way_out", f.WayOut)
 	}
 	s.log.Error(f.String(), attrs...)
-	s.set(func(st *State) { st.Findings = append(slices.Clone(st.Findings), f) })
+	s.set(func(st *State) {
+		st.Findings = slices.DeleteFunc(slices.Clone(st.Findings), func(before ledger.Finding) bool { // from before nats-server was started anew
+			before.Found = f.Found
+			return before == f
+		})
+		st.Findings = append(st.Findings, f)
+	})
 }
 
 // choices are what a person can do about a finding that holds the bus.

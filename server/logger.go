@@ -21,6 +21,8 @@ const LevelTrace = slog.LevelDebug - 4
 type logger struct {
 	log      *slog.Logger
 	starting func() bool // what it notices on its way up and down is said better by the banner: then debug
+	broke    func(error) // is told what it could not write
+	refusing func() bool // whether it is we who have it refuse publishes: it says so every ten seconds, we once
 	fatal    atomic.Pointer[string]
 
 	mu      sync.RWMutex
@@ -45,7 +47,16 @@ func (l *logger) Warnf(f string, a ...any) {
 		l.line(slog.LevelWarn, f, a)
 	}
 }
-func (l *logger) Errorf(f string, a ...any) { l.line(slog.LevelError, f, a) }
+func (l *logger) Errorf(f string, a ...any) {
+	if err, ok := writeError(f, a); ok {
+		l.broke(err)
+	}
+	if strings.HasSuffix(f, "resource limits exceeded for server") && l.refusing() {
+		l.line(slog.LevelDebug, f, a)
+		return
+	}
+	l.line(slog.LevelError, f, a)
+}
 func (l *logger) Debugf(f string, a ...any) { l.line(slog.LevelDebug, f, a) }
 func (l *logger) Tracef(f string, a ...any) { l.line(LevelTrace, f, a) }
 func (l *logger) Fatalf(f string, a ...any) {

@@ -15,6 +15,7 @@ func (s *Server) options() error {
 	if err != nil {
 		return err
 	}
+	s.had.keep(o)
 	s.opts.Store(o)
 	s.own.use(o)
 	return nil

@@ -18,7 +18,9 @@ import (
 // cannot change while the bus runs, or what JetStream would refuse, refuses the whole before anything has changed.
 // State tells what was done and what was held back.
 func (s *Server) Reload(ctx context.Context, cfg *config.Config) error {
-	s.life.Lock()
+	if err := s.life.LockContext(ctx); err != nil {
+		return err
+	}
 	defer s.life.Unlock()
 	if s.State().Phase != Serving {
 		return ErrNotServing
@@ -42,9 +44,11 @@ func (s *Server) Reload(ctx context.Context, cfg *config.Config) error {
 	if err := s.NATS().ReloadOptions(opts); err != nil {
 		return s.refusal(err, old, cfg)
 	}
+	s.space.enforce(opts)
 	if newAccounts(s.opts.Load(), opts) { // whose imports nats-server connects when it reloads the next time only
 		if opts, err = s.natsOptions(cfg, (*config.Config).ReloadOptions); err == nil {
 			err = s.NATS().ReloadOptions(opts)
+			s.space.enforce(opts)
 		}
 		if err != nil {
 			return fmt.Errorf("nats-server: new services: %w; reload once more", s.sink.redacted(err))

@@ -27,13 +27,14 @@ type Server struct {
 	synchronised func() bool // whether somebody keeps the machine's clock right
 	scrubAfter   time.Duration
 
-	life   sync.Mutex // one of Open, Listen, Reload, Close at a time
+	life   turns // one of Open, Listen, Reload, Close, and a start anew, at a time
 	cfg    atomic.Pointer[config.Config]
 	nats   atomic.Pointer[natsserver.Server]
 	opts   atomic.Pointer[natsserver.Options]
 	oldKey string // of the store, before the declared one
 	lock   *flock.Flock
 	taken  time.Time // when
+	had    ports     // of the nats-server before this one, within the process
 
 	ledger     *ledger.Book
 	page       ledger.Page // its last, as it was found; without streams where there was none
@@ -44,6 +45,7 @@ type Server struct {
 	scrub      atomic.Pointer[scrubbing]
 	owned      atomic.Int32 // connections of the bus itself that stay
 
+	space   *space
 	stateMu sync.Mutex
 	state   atomic.Pointer[State]
 	closing sync.Once
@@ -59,11 +61,12 @@ func Patient(s *Server) { s.patient = true }
 
 // New returns a server that holds nothing yet. State answers from now on, so that a probe can see every phase.
 func New(cfg *config.Config, log *slog.Logger, opts ...Option) *Server {
-	s := &Server{log: log, done: make(chan struct{}), synchronised: clockSynchronised, scrubAfter: scrubAfter}
+	s := &Server{log: log, life: make(turns, 1), done: make(chan struct{}), synchronised: clockSynchronised, scrubAfter: scrubAfter}
+	s.space = newSpace(s)
 	for _, o := range opts {
 		o(s)
 	}
-	s.sink = &logger{log: log, starting: s.starting}
+	s.sink = &logger{log: log, starting: s.starting, broke: s.space.broke, refusing: s.space.shut}
 	s.cfg.Store(cfg)
 	s.state.Store(&State{Phase: Opening})
 	s.set(func(st *State) { st.Phase = Opening })
@@ -143,6 +146,18 @@ func (s *Server) Open(ctx context.Context) (err error) {
 	if err := s.takeStore(); err != nil {
 		return err
 	}
+	if err := s.raise(ctx, nats); err != nil {
+		return err
+	}
+	s.space.begin()
+	return nil
+}
+
+// raise opens the store with NATS and makes the declaration stand.
+func (s *Server) raise(ctx context.Context, nats *natsserver.Server) error {
+	if err := s.room(ctx); err != nil {
+		return fmt.Errorf("store %s: %w", s.opts.Load().StoreDir, err)
+	}
 	accepted, err := s.recover(ctx, nats)
 	if err != nil {
 		return err
@@ -167,6 +182,10 @@ func (s *Server) Listen() error {
 	if s.State().Phase != Standing {
 		return fmt.Errorf("listen: the bus is %s", s.State().Phase)
 	}
+	return s.listen()
+}
+
+func (s *Server) listen() error {
 	if s.opts.Load().DontListen {
 		s.NATS().AcceptLoop(make(chan struct{}))
 	}
@@ -189,9 +208,12 @@ func (s *Server) Connect(opts ...nats.Option) (*nats.Conn, error) {
 	return nats.Connect("", append([]nats.Option{nats.Name("deltran-bus"), s.own.login(), nats.InProcessServer(n)}, opts...)...)
 }
 
-// watch ends the server when NATS ends by itself.
+// watch ends the server when NATS ends by itself, and nobody is about to start it anew.
 func (s *Server) watch(nats *natsserver.Server) {
 	nats.WaitForShutdown()
+	if s.NATS() != nats {
+		return
+	}
 	if err := s.Close(context.Background()); err != nil {
 		s.log.Error("closing", "error", err)
 	}

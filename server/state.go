@@ -18,6 +18,7 @@ const (
 	Applying   Phase = "applying"   // streams and consumers are being made
 	Standing   Phase = "standing"   // the layout stands; in-process connections work
 	Serving    Phase = "serving"    // the client port is open
+	Restarting Phase = "restarting" // nats-server is started anew within the process; the phases from Recovering on follow again
 	Closing    Phase = "closing"
 	Closed     Phase = "closed"
 )
@@ -27,9 +28,10 @@ type State struct {
 	Phase   Phase          // how far it is
 	Since   time.Time      // when the phase began
 	Storage Storage        // where the messages are
+	Space   Space          // whether there is room for more
 	Plan    bootstrap.Plan // what the last look found and did not do: held back, in conflict, undeclared
 	Done    bootstrap.Plan // what the last look did
-	Err     error          // why Open failed, nil otherwise
+	Err     error          // why Open failed, or the last try to start nats-server anew; nil otherwise
 
 	// Findings are what is wrong with the store: while Holding what has to be decided, later what was reported.
 	Findings []ledger.Finding

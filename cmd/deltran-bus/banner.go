@@ -95,9 +95,17 @@ func (b *bus) storageRows(w io.Writer, st server.Storage) {
 		row(w, "", "limit "+humanize.IBytes(uint64(st.Limit)))
 		return
 	}
-	row(w, "", "limit "+humanize.IBytes(uint64(st.Limit)), humanize.IBytes(free)+" free")
-	if free < uint64(st.Limit) {
-		row(w, "", "WARNING: the disk has less room than max_file_store; it would be full before the bus refuses publishes")
+	space := b.srv.State().Space
+	words := []string{"limit " + humanize.IBytes(uint64(st.Limit)), humanize.IBytes(free) + " free"}
+	if space.Keep > 0 {
+		words = append(words, humanize.IBytes(space.Keep)+" of it kept")
+	}
+	row(w, "", words...)
+	switch {
+	case space.Refusing != "":
+		row(w, "", "WARNING: publishing is refused: "+space.Refusing)
+	case free < space.Keep+uint64(st.Limit):
+		row(w, "", "WARNING: the disk has less room than max_file_store; publishes are refused before the streams are full")
 	}
 }
 

@@ -193,7 +193,9 @@ func onFiles(ctx context.Context, cfg *config.Config, store string) (out []diagn
 
 // onBus tells what a running bus, or one that holds, says of itself.
 func onBus(r monitor.Readiness) (out []diagnosis) {
-	if r.Ready {
+	if r.Refusing != "" {
+		out = append(out, diagnosis{problem, "space", "publishing is refused: " + r.Refusing, ""})
+	} else if r.Ready {
 		out = append(out, diagnosis{fine, "bus", "ready since " + r.Since.Local().Format("2006-01-02 15:04:05"), ""})
 	} else if r.Phase != server.Holding {
 		out = append(out, diagnosis{problem, "bus", "not ready: " + r.Error, "the log of the bus says more"})

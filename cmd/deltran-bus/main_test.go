@@ -69,6 +69,10 @@ func (t tight) Run() int {
 //	certificates                       write ca.pem, server.pem, server-key.pem, other-key.pem
 //	fifo PATH                          make a file that keeps its reader waiting,
 //	waits PATH, feed FILE              until there is one that waits, until it is given FILE's content
+//	volume DIR SIZE                    mount memory of that size (root, Linux)
+//	fill FILE                          be another program that takes what is left of its volume
+//	declined SUBJECT CODE              publish until JetStream answers with that error
+//	failing STREAM ERROR, mended       have the bus's writes to the stream fail, such as with EIO (strace); no longer
 //	cut PATH SIZE                      cut a file
 //	bytes FILE TEXT [TIMES]            write bytes that a script cannot hold; TEXT is what stands in a Go string
 //
@@ -91,10 +95,13 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond != "root" {
-				return false, fmt.Errorf("unknown condition %q", cond)
+			switch cond {
+			case "root":
+				return os.Getuid() == 0, nil
+			case "strace":
+				return canTrace(), nil
 			}
-			return os.Getuid() == 0, nil
+			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: commands(),
 	})
@@ -104,7 +111,7 @@ type command = func(ts *testscript.TestScript, neg bool, args []string)
 
 func commands() map[string]command {
 	all := map[string]command{}
-	for _, group := range []map[string]func(*script, []string){programCommands, natsCommands, fileCommands} {
+	for _, group := range []map[string]func(*script, []string){programCommands, natsCommands, fileCommands, diskCommands} {
 		for name, do := range group {
 			all[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 				if neg {
@@ -129,12 +136,16 @@ type world struct {
 	held      []func()
 	client    *nats.Conn      // the client that is held
 	away      <-chan struct{} // closed when it is not connected any more
+	mend      func()          // of what fails
 	writer    *os.File        // the other end of the fifo that somebody waits for
 	snapshots map[string]string
 }
 
 // close ends what the script left.
 func (w *world) close() {
+	if w.mend != nil {
+		w.mend()
+	}
 	if w.bus != nil {
 		w.bus.kill()
 	}
@@ -166,7 +177,7 @@ var changing = []struct {
 	{regexp.MustCompile(`"time":"[^"]*",`), ``},
 	{regexp.MustCompile(`(?m)^deltran-bus \S+, nats-server \S+, go\S+`), `deltran-bus V, nats-server V, goV`},
 	{regexp.MustCompile(`ready in \d+ ms`), `ready in N ms`},
-	{regexp.MustCompile(`[\d.]+ [KMGT]iB free`), `N GiB free`},
+	{regexp.MustCompile(`[\d.]+ [KMGT]iB (free|of it)`), `N GiB $1`},
 	{regexp.MustCompile(`process \d+, since \S+ [\d:]+`), `process PID, since THEN`},
 	{regexp.MustCompile(`\\"[0-9a-f]{16}\\"`), `\"CHECKSUM\"`},
 	{regexp.MustCompile(`the oldest \S+ old`), `the oldest AGE old`},

@@ -23,6 +23,7 @@ func statusFlags() []cli.Flag { return remoteFlags() }
 type overview struct {
 	Server             string         `json:"server"`
 	CertificateExpires time.Time      `json:"certificate_expires,omitzero"` // of the bus, where it has TLS
+	Refusing           string         `json:"refusing,omitempty"`           // why publishes are refused; of the bus on this machine only
 	Streams            []streamStatus `json:"streams"`
 
 	Backup      *backupOverview `json:"backup,omitempty"`       // of the bus on this machine, if it makes backups
@@ -68,6 +69,11 @@ func status(c *cli.Context, r *remote) error {
 	}
 	if c.String("server") == "" {
 		o.Backup = backups(r.cfg)
+		ctx, cancel := context.WithTimeout(c.Context, time.Second)
+		defer cancel()
+		if r, err := askReady(ctx, r.cfg); err == nil { // it may monitor elsewhere, or nowhere
+			o.Refusing = r.Refusing
+		}
 	}
 	if c.Bool("json") {
 		return writeJSON(c.App.Writer, o)
@@ -121,6 +127,11 @@ func (o overview) write(w io.Writer, now time.Time) error {
 }
 
 func (o overview) tables(w io.Writer, now time.Time) error {
+	if o.Refusing != "" {
+		if _, err := fmt.Fprintf(w, "publishing is refused: %s\n\n", o.Refusing); err != nil {
+			return err
+		}
+	}
 	if len(o.Streams) == 0 {
 		_, err := fmt.Fprintf(w, "no streams at %s\n", o.Server)
 		return err

@@ -61,7 +61,7 @@ func (n notifier) watch(srv *server.Server) (end func()) {
 		tick := time.NewTicker(period / 2)
 		defer tick.Stop()
 		for {
-			if answers(srv) {
+			if srv.State().Phase != server.Serving || answers(srv) { // nats-server may be started anew within the process
 				n.say(daemon.SdNotifyWatchdog)
 			}
 			select {
