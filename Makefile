@@ -34,8 +34,8 @@ smoke: build ## look at the built binary as a new user does
 interop: build ## the specification's examples with real clients (nats.go, nats.js, C, natscli, curl)
 	go run ./scripts/interop -bus $(BIN)/deltran-bus -bin $(BIN)
 
-powercut: build ## take the power from the bus at every file operation and at random (ROUNDS=40, ARGS='-thorough')
-	go run ./scripts/powercut -bus $(BIN)/deltran-bus -bin $(BIN) -cuts $(or $(ROUNDS),40) $(ARGS)
+powercut: build ## take the power from the bus at every file operation and at random (ROUNDS=20, ARGS='-thorough')
+	go run ./scripts/powercut -bus $(BIN)/deltran-bus -bin $(BIN) -cuts $(or $(ROUNDS),20) $(ARGS)
 
 powercut-disk: build ## the same on ext4 and xfs, stopped by the kernel (ROUNDS=3)
 	go run ./scripts/powercut disk -bus $(BIN)/deltran-bus -bin $(BIN) -cuts $(or $(ROUNDS),3) $(ARGS)
