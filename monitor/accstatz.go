@@ -30,7 +30,7 @@ func (c *collector) accstatz(out sink, s *natsserver.Server) error {
 	for _, a := range v.Accounts {
 		l := labels(accountStatLabels, c.serverID, a.Account, a.Account, a.Name)
 		for _, k := range accountStatKinds {
-			out(sample{c.kind("gnatsd_accstatz_", k.name, accountStatLabels), l, k.of(a)})
+			out(sample{c.kind("gnatsd_accstatz_", k.name), l, k.of(a)})
 		}
 	}
 	return nil

@@ -14,23 +14,23 @@ import (
 // The deltran_bus_* series: what the exporter cannot know or does not say. Base units: seconds, bytes, Unix time.
 
 var (
-	buildInfo = gauge("deltran_bus_build_info", "Always 1; what the bus is made of.", "version", "nats_version", "go_version")
+	buildInfo = gauge("deltran_bus_build_info", "Always 1; what the bus is made of.")
 	ready     = gauge("deltran_bus_ready", "1 when /readyz answers 200: the declared layout stands and clients can connect.")
-	phase     = gauge("deltran_bus_phase", "1 for the phase that the bus is in, 0 for the others.", "phase")
+	phase     = gauge("deltran_bus_phase", "1 for the phase that the bus is in, 0 for the others.")
 	phaseFrom = gauge("deltran_bus_phase_start_timestamp_seconds", "When the phase began.")
 
 	layoutHeld       = gauge("deltran_bus_layout_held_changes", "Streams and consumers of which the boot held a change back: they run on the old setting.")
 	layoutUndeclared = gauge("deltran_bus_layout_undeclared", "Streams and consumers that are there and not declared.")
 	layoutMissing    = gauge("deltran_bus_layout_missing", "Streams and consumers that are declared and not there.")
 
-	findings = gauge("deltran_bus_findings", "What is wrong with the store, by kind: something lost, damaged, or less durable than promised.", "kind")
+	findings = gauge("deltran_bus_findings", "What is wrong with the store, by kind: something lost, damaged, or less durable than promised.")
 
 	backupEvery    = gauge("deltran_bus_backup_interval_seconds", "How often a backup is due; the backup series are there only with a schedule.")
 	backupLast     = gauge("deltran_bus_backup_last_success_timestamp_seconds", "The moment that the last good backup stands for; no series before the first one.")
 	backupDuration = gauge("deltran_bus_backup_last_duration_seconds", "How long the last good backup took.")
 	backupSize     = gauge("deltran_bus_backup_last_size_bytes", "How large the last good backup is.")
 	backupFailures = gauge("deltran_bus_backup_failures", "Backups that have failed in a row since the last good one.")
-	letters        = gauge("deltran_bus_dead_letters", "Messages in DEADLETTERS, by the consumer that gave up on them. The dead letter series are there only while the bus makes dead letters.", "stream", "consumer")
+	letters        = gauge("deltran_bus_dead_letters", "Messages in DEADLETTERS, by the consumer that gave up on them. The dead letter series are there only while the bus makes dead letters.")
 	lettersWaiting = gauge("deltran_bus_dead_letter_advisories_waiting", "Messages that a consumer gave up on and that are not in DEADLETTERS yet.")
 	lettersFailing = gauge("deltran_bus_dead_letter_failing", "1 while dead letters cannot be stored; the log says why.")
 
@@ -47,7 +47,7 @@ var (
 	restarts      = counter("deltran_bus_nats_restarts_total", "How often nats-server was started anew within the process.")
 )
 
-var certExpiry = gauge("deltran_bus_certificate_expiry_timestamp_seconds", "When the certificate of a listener expires; no series without TLS.", "listener")
+var certExpiry = gauge("deltran_bus_certificate_expiry_timestamp_seconds", "When the certificate of a listener expires; no series without TLS.")
 
 // certificates are the series of the certificates in use.
 func (c *collector) certificates(out sink, v *natsserver.Varz) {

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // collector makes the series of prometheus-nats-exporter and ours out of one look at NATS per endpoint: one Varz, one
@@ -22,13 +22,11 @@ import (
 //
 // Not made, as these flags are off by default: -connz_detailed, -accountz, -gatewayz, -leafz, -routez,
 // -healthz_js_enabled_only, -healthz_js_server_only, -jsz_stream_meta_keys, -jsz_consumer_meta_keys.
-//
-// It is unchecked (Describe sends nothing), because which series there are depends on the server and its streams.
 type collector struct {
 	m        *Monitor
 	serverID string
 	port     int
-	failures *prometheus.CounterVec
+	failures failures
 	descs    sync.Map // name of a walked series → *kind
 }
 
@@ -37,20 +35,14 @@ func newCollector(m *Monitor) *collector {
 	if c.serverID == "" {
 		c.serverID = m.URL()
 	}
-	c.failures = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "deltran_bus_scrape_failures_total",
-		Help: "Parts of a scrape that failed and are missing from /metrics, by where they come from.",
-	}, []string{"source"})
-	for _, source := range []string{"collector", "bus", "varz", "jsz", "connz", "subsz", "accstatz", "healthz"} {
-		c.failures.WithLabelValues(source)
+	c.failures = failures{}
+	for _, source := range []string{"writer", "bus", "varz", "jsz", "connz", "subsz", "accstatz", "healthz"} {
+		c.failures[source] = new(atomic.Uint64)
 	}
 	return c
 }
 
-func (c *collector) Describe(chan<- *prometheus.Desc) {}
-
-func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	out := sink(func(s sample) { ch <- s })
+func (c *collector) collect(out sink) {
 	var now Readiness
 	c.try("bus", func() error { now = c.m.readiness(); c.bus(out, now); return nil })
 	s := c.m.bus.NATS()
@@ -90,6 +82,17 @@ func (c *collector) try(source string, part func() error) {
 }
 
 func (c *collector) failed(source string, err error) {
-	c.failures.WithLabelValues(source).Inc()
+	c.failures[source].Add(1)
 	c.m.log.Warn("metrics: part of a scrape failed", "source", source, "error", err)
+}
+
+// failures counts the parts of scrapes that failed, by where they come from.
+type failures map[string]*atomic.Uint64
+
+var failed = counter("deltran_bus_scrape_failures_total", "Parts of a scrape that failed and are missing from /metrics, by where they come from.")
+
+func (f failures) collect(out sink) {
+	for source, n := range f {
+		out(sample{failed, labels([]string{"source"}, source), float64(n.Load())})
+	}
 }

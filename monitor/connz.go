@@ -10,12 +10,12 @@ var connKinds = []struct {
 	*kind
 	of func(*natsserver.ConnInfo) float64
 }{
-	{gauge("gnatsd_connz_pending_bytes", "pending_bytes", "server_id"), func(c *natsserver.ConnInfo) float64 { return float64(c.Pending) }},
-	{gauge("gnatsd_connz_subscriptions", "subscriptions", "server_id"), func(c *natsserver.ConnInfo) float64 { return float64(c.NumSubs) }},
-	{counter("gnatsd_connz_in_bytes", "in_bytes", "server_id"), func(c *natsserver.ConnInfo) float64 { return float64(c.InBytes) }},
-	{counter("gnatsd_connz_in_msgs", "in_msgs", "server_id"), func(c *natsserver.ConnInfo) float64 { return float64(c.InMsgs) }},
-	{counter("gnatsd_connz_out_bytes", "out_bytes", "server_id"), func(c *natsserver.ConnInfo) float64 { return float64(c.OutBytes) }},
-	{counter("gnatsd_connz_out_msgs", "out_msgs", "server_id"), func(c *natsserver.ConnInfo) float64 { return float64(c.OutMsgs) }},
+	{gauge("gnatsd_connz_pending_bytes", "pending_bytes"), func(c *natsserver.ConnInfo) float64 { return float64(c.Pending) }},
+	{gauge("gnatsd_connz_subscriptions", "subscriptions"), func(c *natsserver.ConnInfo) float64 { return float64(c.NumSubs) }},
+	{counter("gnatsd_connz_in_bytes", "in_bytes"), func(c *natsserver.ConnInfo) float64 { return float64(c.InBytes) }},
+	{counter("gnatsd_connz_in_msgs", "in_msgs"), func(c *natsserver.ConnInfo) float64 { return float64(c.InMsgs) }},
+	{counter("gnatsd_connz_out_bytes", "out_bytes"), func(c *natsserver.ConnInfo) float64 { return float64(c.OutBytes) }},
+	{counter("gnatsd_connz_out_msgs", "out_msgs"), func(c *natsserver.ConnInfo) float64 { return float64(c.OutMsgs) }},
 }
 
 // connz are the gnatsd_connz_* series: what the page says of itself, and the sums.
@@ -35,14 +35,14 @@ func (c *collector) connz(out sink, s *natsserver.Server) error {
 	for name, value := range map[string]int{
 		"num_connections": v.NumConns, "total": v.Total, "offset": v.Offset, "limit": v.Limit,
 	} {
-		out(sample{c.kind("gnatsd_connz_", name, serverIDLabel), id, float64(value)})
+		out(sample{c.kind("gnatsd_connz_", name), id, float64(value)})
 	}
 	return nil
 }
 
 var (
-	healthStatus      = gauge("gnatsd_healthz_status", "status", "server_id")
-	healthStatusValue = gauge("gnatsd_healthz_status_value", "status", "server_id", "value")
+	healthStatus      = gauge("gnatsd_healthz_status", "status")
+	healthStatusValue = gauge("gnatsd_healthz_status_value", "status")
 )
 
 // healthz are the gnatsd_healthz_* series, from what /healthz says now: 0 is healthy, and the value "ok" is 1.

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 func TestMethods(t *testing.T) {
@@ -168,14 +166,6 @@ func TestBusyPort(t *testing.T) {
 		if _, err := Open(addr, opening(), Options{}); err == nil || !strings.Contains(err.Error(), addr) {
 			t.Errorf("%q: %v", addr, err)
 		}
-	}
-}
-
-func TestCollectorTwice(t *testing.T) {
-	t.Parallel()
-	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "x_total"})
-	if _, err := Open("127.0.0.1:0", opening(), Options{Collectors: []prometheus.Collector{c, c}}); err == nil {
-		t.Error("one collector twice: no error")
 	}
 }
 

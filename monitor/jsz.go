@@ -2,7 +2,6 @@ package monitor
 
 import (
 	"math"
-	"slices"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
@@ -15,12 +14,6 @@ var (
 	consumerLabels = []string{"consumer_name", "consumer_leader", "is_consumer_leader", "consumer_desc"}
 	sourceLabels   = []string{"source_name", "source_api", "source_deliver"}
 	mirrorLabels   = []string{"mirror_name", "mirror_api", "mirror_deliver"}
-
-	accountAll  = slices.Concat(serverLabels, accountLabels)
-	streamAll   = slices.Concat(accountAll, streamLabels)
-	consumerAll = slices.Concat(streamAll, consumerLabels)
-	sourceAll   = slices.Concat(streamAll, sourceLabels)
-	mirrorAll   = slices.Concat(streamAll, mirrorLabels)
 )
 
 // jszWalk is one pass over a Jsz: the labels that everything below the server has.

@@ -1,57 +1,63 @@
 package monitor
 
 import (
-	"fmt"
+	"bytes"
+	"compress/gzip"
+	"io"
 	"net/http"
+	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/VictoriaMetrics/metrics"
 )
 
-// A scrape that hangs (a store directory on a dead network disk, a collector of somebody else) is answered with a 503
+// A scrape that hangs (a store directory on a dead network disk, a writer of somebody else) is answered with a 503
 // after scrapeTimeout, but what it started goes on: scrapesInFlight bounds how many of those there can be.
 const (
 	scrapeTimeout   = 9 * time.Second // below Prometheus' own default of 10 s
 	scrapesInFlight = 4
 )
 
-// newMetrics is /metrics: a registry of its own, so that nothing that a dependency registers somewhere shows up here.
-func newMetrics(m *Monitor) (http.Handler, error) {
+// newMetrics is /metrics, in Prometheus' text format 0.0.4. No OpenMetrics: it wants _total on every counter, and
+// gnatsd_connz_in_bytes would be gone from the dashboards.
+func newMetrics(m *Monitor) http.Handler {
 	c := newCollector(m)
-	reg := prometheus.NewRegistry()
-	all := append([]prometheus.Collector{
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		c, c.failures,
-	}, m.opts.Collectors...)
-	for _, one := range all {
-		if err := reg.Register(guarded{one, c}); err != nil {
-			return nil, fmt.Errorf("metrics: %w", err)
+	slots := make(chan struct{}, scrapesInFlight)
+	return http.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+		default:
+			http.Error(w, "too many scrapes are under way", http.StatusServiceUnavailable)
+			return
 		}
+		text := c.text()
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		w.Header().Set("Vary", "Accept-Encoding")
+		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			_, _ = w.Write(text)
+			return
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		_, _ = z.Write(text)
+		_ = z.Close()
+	}), scrapeTimeout, "the scrape took too long\n")
+}
+
+// text is one scrape.
+func (c *collector) text() []byte {
+	f := families{}
+	c.collect(f.add)
+	var rest bytes.Buffer
+	for _, write := range append([]func(io.Writer){metrics.WriteProcessMetrics}, c.m.opts.Metrics...) {
+		one := bytes.Buffer{} // half of what a writer wrote before it failed must not cost the others
+		c.try("writer", func() error { write(&one); _, err := one.WriteTo(&rest); return err })
 	}
-	return promhttp.InstrumentMetricHandler(reg, promhttp.HandlerFor(reg, promhttp.HandlerOpts{
-		ErrorLog:            promLog{m},
-		ErrorHandling:       promhttp.ContinueOnError, // one bad series must not cost all the others
-		MaxRequestsInFlight: scrapesInFlight,
-		Timeout:             scrapeTimeout,
-		// No OpenMetrics: it appends _total to counters, and gnatsd_connz_in_bytes would be gone from the dashboards.
-	})), nil
-}
-
-// promLog has promhttp's errors logged: series that were left out.
-type promLog struct{ m *Monitor }
-
-func (l promLog) Println(v ...any) { l.m.log.Warn("metrics: " + fmt.Sprint(v...)) }
-
-// guarded keeps a collector's panic to the scrape: the registry runs collectors in goroutines of their own, where a
-// panic would take the whole bus down.
-type guarded struct {
-	prometheus.Collector
-	c *collector
-}
-
-func (g guarded) Collect(ch chan<- prometheus.Metric) {
-	g.c.try("collector", func() error { g.Collector.Collect(ch); return nil })
+	c.failures.collect(f.add)
+	b, err := f.write(nil)
+	if err != nil {
+		c.m.log.Warn("metrics: a series was left out", "error", err)
+	}
+	return append(b, rest.Bytes()...)
 }

@@ -1,17 +1,18 @@
 package monitor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -35,23 +36,18 @@ func TestLint(t *testing.T) {
 	t.Parallel()
 	b := serving(t, "stream AUDIT", "consumer AUDIT/reader")
 	m := open(t, b, Options{})
-	reg := prometheus.NewRegistry()
-	c := newCollector(m)
-	reg.MustRegister(c, c.failures)
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
+	families := scrape(t, m)
 	var ours []string
-	for _, f := range families {
-		if strings.HasPrefix(f.GetName(), "deltran_bus_") {
-			ours = append(ours, f.GetName())
+	var lint []*dto.MetricFamily
+	for name, f := range families {
+		if strings.HasPrefix(name, "deltran_bus_") {
+			ours, lint = append(ours, name), append(lint, f)
 		}
 	}
 	if len(ours) < 15 {
 		t.Errorf("ours are only %q", ours)
 	}
-	problems, err := testutil.GatherAndLint(reg, ours...)
+	problems, err := promlint.NewWithMetricFamilies(lint).Lint()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,9 +84,19 @@ func TestScrapeCallsNoAPI(t *testing.T) {
 func TestHostileLabels(t *testing.T) {
 	t.Parallel()
 	for _, v := range []string{"a\nb", `quote " and \ backslash`, "bad \xff\xfe utf8", "\x00", "}{,=#", strings.Repeat("x", 4000), "\u2028 \U0001F4B8"} {
-		l := labels([]string{"b", "a"}, v, "1")
-		if *l[0].Name != "a" || *l[1].Name != "b" || !model.LabelValue(*l[1].Value).IsValid() {
-			t.Errorf("%q becomes %v", v, l)
+		text, err := families{"x": {{gauge("x", v), labels([]string{"a", "b"}, v, "1"), 7}}}.write(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := expfmt.NewTextParser(model.LegacyValidation)
+		f, err := p.TextToMetricFamilies(bytes.NewReader(text))
+		if err != nil {
+			t.Errorf("%q: %v in %s", v, err, text)
+			continue
+		}
+		m, want := f["x"].Metric[0], strings.ToValidUTF8(v, "\uFFFD")
+		if len(m.Label) != 2 || m.Label[0].GetValue() != want || m.Label[1].GetValue() != "1" || m.GetGauge().GetValue() != 7 {
+			t.Errorf("%q becomes %v", v, m)
 		}
 	}
 	b := serving(t, "stream AUDIT")
@@ -163,12 +169,12 @@ func TestConcurrentScrapes(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if v := failures(t, m); v != 0 {
+	if v := failuresOf(t, m); v != 0 {
 		t.Errorf("%v parts of scrapes failed", v)
 	}
 }
 
-func failures(t *testing.T, m *Monitor) (sum float64) {
+func failuresOf(t *testing.T, m *Monitor) (sum float64) {
 	t.Helper()
 	for _, metric := range scrape(t, m)["deltran_bus_scrape_failures_total"].Metric {
 		sum += metric.GetCounter().GetValue()
@@ -176,24 +182,18 @@ func failures(t *testing.T, m *Monitor) (sum float64) {
 	return sum
 }
 
-// evil is a collector that does what a test wants.
-type evil func(chan<- prometheus.Metric)
-
-func (evil) Describe(chan<- *prometheus.Desc)      {}
-func (e evil) Collect(ch chan<- prometheus.Metric) { e(ch) }
-
 // A panic costs its own series, not the bus.
-func TestPanicInCollector(t *testing.T) {
+func TestPanicInWriter(t *testing.T) {
 	t.Parallel()
-	m := open(t, serving(t), Options{Collectors: []prometheus.Collector{evil(func(chan<- prometheus.Metric) { panic("no") })}})
+	m := open(t, serving(t), Options{Metrics: []func(io.Writer){func(w io.Writer) { io.WriteString(w, "half "); panic("no") }}})
 	get(t, m.URL()+"/metrics").mustBe(t, 200, "gnatsd_varz_cores")
-	get(t, m.URL()+"/metrics").mustBe(t, 200, `deltran_bus_scrape_failures_total{source="collector"}`)
-	if failures(t, m) == 0 {
+	get(t, m.URL()+"/metrics").mustBe(t, 200, `deltran_bus_scrape_failures_total{source="writer"}`)
+	if failuresOf(t, m) == 0 {
 		t.Error("the panic is not counted")
 	}
 	c := newCollector(m)
 	c.try("varz", func() error { return errors.New("no") })
-	if v := testutil.ToFloat64(c.failures.WithLabelValues("varz")); v != 1 {
+	if v := c.failures["varz"].Load(); v != 1 {
 		t.Errorf("failures %v", v)
 	}
 }
@@ -202,10 +202,10 @@ func TestPanicInCollector(t *testing.T) {
 func TestHungScrapes(t *testing.T) {
 	t.Parallel()
 	release, hung := make(chan struct{}), make(chan struct{}, 2*scrapesInFlight)
-	m, err := Open("127.0.0.1:0", serving(t), Options{Collectors: []prometheus.Collector{evil(func(chan<- prometheus.Metric) {
+	m, err := Open("127.0.0.1:0", serving(t), Options{Metrics: []func(io.Writer){func(io.Writer) {
 		hung <- struct{}{}
 		<-release
-	})}})
+	}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -25,7 +26,6 @@ import (
 	"github.com/deltran/deltran-bus/integrity"
 	"github.com/deltran/deltran-bus/server"
 	natsserver "github.com/nats-io/nats-server/v2/server"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // ErrNoAddress is returned by Open for an empty address, which net.Listen would take as a random port on every interface.
@@ -42,15 +42,15 @@ type Bus interface {
 
 // Options are what a monitor can be told. The zero value is the secure one.
 type Options struct {
-	Version     string                 // of the bus, for the index page and deltran_bus_build_info
-	Debug       bool                   // also serve /stacksz, /debug/vars and /debug/pprof/
-	AllowOrigin string                 // the Access-Control-Allow-Origin of every answer; empty: no such header
-	ServerID    string                 // label server_id of the exporter's series; empty: URL(), as the exporter does
-	Access      Access                 // TLS, and the token that who asks has to send
-	OpenProbes  bool                   // answer /livez, /readyz and /healthz without the token, by their code alone
-	Logger      *slog.Logger           // empty: nothing is logged
-	Collectors  []prometheus.Collector // served at /metrics beside ours
-	Backup      func() *backup.Status  // how the schedule of backups stands; nil, or nothing from it: there is none
+	Version     string                // of the bus, for the index page and deltran_bus_build_info
+	Debug       bool                  // also serve /stacksz, /debug/vars and /debug/pprof/
+	AllowOrigin string                // the Access-Control-Allow-Origin of every answer; empty: no such header
+	ServerID    string                // label server_id of the exporter's series; empty: URL(), as the exporter does
+	Access      Access                // TLS, and the token that who asks has to send
+	OpenProbes  bool                  // answer /livez, /readyz and /healthz without the token, by their code alone
+	Logger      *slog.Logger          // empty: nothing is logged
+	Metrics     []func(io.Writer)     // write series of somebody else's, as Prometheus' text, below ours at /metrics
+	Backup      func() *backup.Status // how the schedule of backups stands; nil, or nothing from it: there is none
 
 	DeadLetters func() *deadletter.Status // how they stand; nil, or nothing from it: none are made
 }
@@ -94,12 +94,8 @@ func Open(addr string, bus Bus, o Options) (*Monitor, error) {
 	}
 	m.guard.open = o.OpenProbes
 	m.guard.use(o.Access)
-	metrics, err := newMetrics(m)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("monitor: %w", err), ln.Close())
-	}
 	m.http = &http.Server{
-		Handler:           newRoutes(m, metrics),
+		Handler:           newRoutes(m, newMetrics(m)),
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,

@@ -52,7 +52,7 @@ func TestAskedWhileStartingAndStopping(t *testing.T) {
 	all("asked while serving")
 	s.Shutdown()
 	all("asked after Shutdown")
-	if n := failures(t, m); n > 0 {
+	if n := failuresOf(t, m); n > 0 {
 		t.Errorf("%v parts of scrapes failed", n)
 	}
 }

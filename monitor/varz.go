@@ -43,18 +43,18 @@ func (c *collector) walk(out sink, prefix string, v any) error {
 	id := labels(serverIDLabel, c.serverID)
 	for _, f := range fields {
 		if f.isText {
-			out(sample{c.kind(prefix, f.name, textValueLabel), labels(textValueLabel, c.serverID, f.text), 1})
+			out(sample{c.kind(prefix, f.name), labels(textValueLabel, c.serverID, f.text), 1})
 		} else {
-			out(sample{c.kind(prefix, f.name, serverIDLabel), id, f.value})
+			out(sample{c.kind(prefix, f.name), id, f.value})
 		}
 	}
 	return nil
 }
 
-func (c *collector) kind(prefix, name string, labels []string) *kind {
+func (c *collector) kind(prefix, name string) *kind {
 	if k, ok := c.descs.Load(prefix + name); ok {
 		return k.(*kind)
 	}
-	k, _ := c.descs.LoadOrStore(prefix+name, gauge(prefix+name, name, labels...))
+	k, _ := c.descs.LoadOrStore(prefix+name, gauge(prefix+name, name))
 	return k.(*kind)
 }
