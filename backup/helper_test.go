@@ -57,12 +57,13 @@ func (b *bus) start() {
 	}
 	srv.Start()
 	b.srv = srv
-	opt := nats.InProcessServer(srv)
-	url := ""
-	if !b.opts.DontListen {
-		url, opt = srv.ClientURL(), func(*nats.Options) error { return nil }
-	}
-	if b.nc, err = nats.Connect(url, opt); err != nil {
+	b.dial("", nats.InProcessServer(srv))
+}
+
+func (b *bus) dial(url string, o ...nats.Option) {
+	b.t.Helper()
+	var err error
+	if b.nc, err = nats.Connect(url, o...); err != nil {
 		b.t.Fatal(err)
 	}
 	if b.js, err = jetstream.New(b.nc, jetstream.WithDefaultTimeout(20*time.Second)); err != nil {

@@ -102,7 +102,7 @@ func (w *workshop) build(ctx context.Context, name string, p packed) error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.CopyBuffer(struct{ io.Writer }{up}, p.data, make([]byte, chunk)); err != nil {
+	if _, err := io.CopyBuffer(newPaced(ctx, up, memoryBudget()), p.data, make([]byte, chunk)); err != nil {
 		up.abandon()
 		return err
 	}

@@ -537,6 +537,28 @@ func must[T any](v T, err error) T {
 	return v
 }
 
+// What nats-server remembers of what it wrote fits the budget: a burst of it, and then as much as it forgets.
+func TestPaced(t *testing.T) {
+	t.Parallel()
+	now := at(0)
+	p := &paced{budget: 1200, left: 1200, at: now}
+	if w := p.take(1200, now); w != 0 {
+		t.Errorf("a first burst waits %s", w)
+	}
+	if w := p.take(100, now); w != time.Second {
+		t.Errorf("more than the budget waits %s", w)
+	}
+	if w := p.take(300, now.Add(4*time.Second)); w != 0 {
+		t.Errorf("what it has forgotten since waits %s", w)
+	}
+	if w := p.take(1200, now.Add(time.Hour)); w != 0 {
+		t.Errorf("a burst after a long time waits %s", w)
+	}
+	if m := memoryBudget(); m < leastMemory {
+		t.Errorf("the budget is %d", m)
+	}
+}
+
 // A restore asks for room before it begins, and sweeps what a killed one has left where it works.
 func TestWorkshop(t *testing.T) {
 	t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -138,6 +139,7 @@ func (c *counting) Write(p []byte) (int, error) {
 
 func backupVerify(c *cli.Context) error {
 	file := c.Args().First()
+	defer thrifty()()
 	progress, done := progressLine(c)
 	verify := backup.Verify
 	if c.Bool("deep") {
@@ -163,6 +165,16 @@ func backupVerify(c *cli.Context) error {
 	return err
 }
 
+// thrifty has the garbage that is made of large buffers collected early, until the function it returns is called. Whoever
+// has set GOGC has decided otherwise.
+func thrifty() (done func()) {
+	if os.Getenv("GOGC") != "" {
+		return func() {}
+	}
+	usual := debug.SetGCPercent(25)
+	return func() { debug.SetGCPercent(usual) }
+}
+
 // verdict says what is known of an archive after it was read.
 func verdict(m *backup.Manifest, deep bool) string {
 	s := "whole: " + summary(m)
@@ -183,6 +195,7 @@ func verdict(m *backup.Manifest, deep bool) string {
 
 func backupRestore(c *cli.Context, r *remote) error {
 	file := c.Args().First()
+	defer thrifty()()
 	progress, done := progressLine(c)
 	out, err := backup.Restore(c.Context, r.nc, file, backup.RestoreOptions{
 		Streams: c.StringSlice("stream"), As: c.String("as"), Replace: c.Bool("replace"), Expire: c.Bool("expire"), Version: version(),
