@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -36,7 +37,9 @@ type Collector struct {
 	o   Options
 	log *slog.Logger
 
-	con     jetstream.Consumer // nil: to be found
+	con     jetstream.Consumer // nil: to be found, or not needed yet
+	subject []string           // of the advisories that AUDIT captures
+	heard   bool               // one was sent: AUDIT will have it in a moment
 	known   map[uint64]bool    // advisories of which a record was there when con was found
 	letters *store             // nil: to be found when a letter comes
 
@@ -56,7 +59,8 @@ func NewCollector(js jetstream.JetStream, o Options) *Collector {
 	return &Collector{js: js, o: o, log: o.Log}
 }
 
-// Prepare makes the durable on AUDIT, if it is not there. Run does it by itself; this is for who wants to have it done.
+// Prepare makes the durable on AUDIT if there is something to collect. Run does it by itself; this is for who wants to have
+// it done.
 func (c *Collector) Prepare(ctx context.Context) error {
 	if c.con != nil {
 		return nil
@@ -96,6 +100,9 @@ func (c *Collector) turn(ctx context.Context) error {
 		return err
 	}
 	c.count(ctx)
+	if c.con == nil {
+		return c.listen(ctx)
+	}
 	waiting, cancel := context.WithTimeout(ctx, c.o.Every)
 	defer cancel()
 	msgs, err := c.con.Fetch(batch, jetstream.FetchContext(waiting))
@@ -111,8 +118,34 @@ func (c *Collector) turn(ctx context.Context) error {
 	return nil
 }
 
-// find looks for the durable on AUDIT, or makes it, and reads which advisories were settled without it knowing:
-// an acknowledgement is on the disk a moment later, and a crash may come first.
+// listen waits for an advisory while there is none in AUDIT. It may miss one, because it was stored just before, or sent
+// where this connection hears nothing: what AUDIT has counts, and is looked at again soon.
+func (c *Collector) listen(ctx context.Context) error {
+	came := make(chan struct{}, 1)
+	for _, subject := range c.subject {
+		sub, err := c.js.Conn().Subscribe(subject, func(*nats.Msg) {
+			select {
+			case came <- struct{}{}:
+			default:
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("advisories: %w", err)
+		}
+		defer func() { _ = sub.Unsubscribe() }()
+	}
+	select {
+	case <-came:
+		c.heard = true
+	case <-time.After(c.o.Every):
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// find looks for the durable on AUDIT, and makes it with the first advisory: a bus on which nobody ever gives up has no
+// consumers but those that were declared. It reads which advisories were settled without the durable knowing: an
+// acknowledgement is on the disk a moment later, and a crash may come first.
 func (c *Collector) find(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, calls)
 	defer cancel()
@@ -123,12 +156,15 @@ func (c *Collector) find(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", Audit, err)
 	}
-	captured := Captured(audit.CachedInfo().Config.Subjects)
-	if len(captured) == 0 {
+	c.subject = Captured(audit.CachedInfo().Config.Subjects)
+	if len(c.subject) == 0 {
 		return ErrNothingCaptured
 	}
+	if needed, err := c.needed(ctx, audit); err != nil || !needed {
+		return err
+	}
 	con, err := audit.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-		Durable: Durable, Description: "Makes dead letters of what consumers gave up on", FilterSubjects: captured,
+		Durable: Durable, Description: "Makes dead letters of what consumers gave up on", FilterSubjects: c.subject,
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: max(2*c.o.Every, time.Second), MaxDeliver: -1, MaxAckPending: 4 * batch,
 		Metadata: map[string]string{Owner: "dead_letters"},
 	})
@@ -139,8 +175,26 @@ func (c *Collector) find(ctx context.Context) error {
 	if err := recorded(ctx, audit, con.CachedInfo().AckFloor.Stream+1, known); err != nil {
 		return err
 	}
-	c.con, c.known = con, known
+	c.con, c.known, c.heard = con, known, false
 	return nil
+}
+
+// needed reports whether there is the durable, or something for it to do.
+func (c *Collector) needed(ctx context.Context, audit jetstream.Stream) (bool, error) {
+	if c.heard {
+		return true, nil
+	}
+	_, err := audit.Consumer(ctx, Durable)
+	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return err == nil, err
+	}
+	for _, subject := range c.subject {
+		_, err := audit.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(subject))
+		if !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // settle makes a letter of an advisory, or leaves it for later.

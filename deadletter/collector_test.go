@@ -3,6 +3,7 @@ package deadletter_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -277,6 +278,39 @@ func TestTooLarge(t *testing.T) {
 	if l := letters(t, bus, 1)[0]; !strings.Contains(l.Missing, "65536 bytes of payload") || len(l.Data) > 0 || l.Subject != "events.payments.a" {
 		t.Errorf("%+v", l)
 	}
+}
+
+// A bus on which nobody gives up has the consumers that were declared and no other. The first advisory makes the durable,
+// at once and not when AUDIT is looked at the next time.
+func TestNoConsumerBeforeTheFirstAdvisory(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Run(t, bustest.WithTOML(payments))
+	nc := bus.Connect()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- deadletter.NewCollector(js, deadletter.Options{Every: time.Hour}).Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	await(t, func() error {
+		if n := nc.NumSubscriptions(); n < 3 { // for answers, and for both kinds of advisories
+			return fmt.Errorf("%d subscriptions", n)
+		}
+		return nc.Flush()
+	})
+	if _, err := bus.JetStream().Consumer(t.Context(), deadletter.Audit, deadletter.Durable); !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		t.Errorf("there is a consumer: %v", err)
+	}
+	refuse(t, bus, nats.NewMsg("events.payments.a"), "")
+	letters(t, bus, 1)
+	settled(t, bus)
 }
 
 // Without the capture there is nothing to collect, and nothing is made.

@@ -222,8 +222,8 @@ func whole(t *testing.T, dir string) jetstream.JetStream {
 	t.Helper()
 	_, js := begin(t, dir)
 	await(t, func() error {
-		n, collected, err := deadletter.Waiting(t.Context(), js)
-		if err == nil && (n > 0 || !collected) {
+		n, captured, err := deadletter.Waiting(t.Context(), js)
+		if err == nil && (n > 0 || !captured) {
 			err = fmt.Errorf("%d waiting", n)
 		}
 		return err

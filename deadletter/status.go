@@ -57,11 +57,14 @@ func (c *Collector) count(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, calls)
 	defer cancel()
-	info, err := c.con.Info(ctx)
-	if err != nil {
-		return
+	t.at, t.status.Waiting = now, 0
+	if c.con != nil {
+		info, err := c.con.Info(ctx)
+		if err != nil {
+			return
+		}
+		t.status.Waiting = info.NumPending + uint64(info.NumAckPending)
 	}
-	t.at, t.status.Waiting = now, info.NumPending+uint64(info.NumAckPending)
 	st, err := c.js.Stream(ctx, Stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		t.status.Letters, t.state = nil, jetstream.StreamState{}
@@ -100,15 +103,32 @@ func countBy(ctx context.Context, st jetstream.Stream) ([]Count, error) {
 	return out, nil
 }
 
-// Waiting is how many advisories wait for a letter; collected says whether there is anything that makes letters.
-func Waiting(ctx context.Context, js jetstream.JetStream) (n uint64, collected bool, err error) {
-	con, err := js.Consumer(ctx, Audit, Durable)
-	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrConsumerNotFound):
+// Waiting is how many advisories wait for a letter; captured says whether stream AUDIT is there and captures them.
+func Waiting(ctx context.Context, js jetstream.JetStream) (n uint64, captured bool, err error) {
+	audit, err := js.Stream(ctx, Audit)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return 0, false, nil
-	case err != nil:
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("stream %s: %w", Audit, err)
+	}
+	subjects := Captured(audit.CachedInfo().Config.Subjects)
+	con, err := audit.Consumer(ctx, Durable)
+	if err == nil {
+		i := con.CachedInfo()
+		return i.NumPending + uint64(i.NumAckPending), len(subjects) > 0, nil
+	}
+	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return 0, false, fmt.Errorf("stream %s: consumer %s: %w", Audit, Durable, err)
 	}
-	i := con.CachedInfo()
-	return i.NumPending + uint64(i.NumAckPending), true, nil
+	for _, s := range subjects { // nothing has begun to make letters of them
+		info, err := audit.Info(ctx, jetstream.WithSubjectFilter(s))
+		if err != nil {
+			return 0, false, fmt.Errorf("stream %s: %w", Audit, err)
+		}
+		for _, more := range info.State.Subjects {
+			n += more
+		}
+	}
+	return n, len(subjects) > 0, nil
 }

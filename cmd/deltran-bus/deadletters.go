@@ -205,20 +205,20 @@ func countLetters(c *cli.Context, r *remote, ls *deadletter.Letters, now time.Ti
 	if err != nil {
 		return err
 	}
-	waiting, collected, err := deadletter.Waiting(c.Context, r.js)
+	waiting, captured, err := deadletter.Waiting(c.Context, r.js)
 	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
 		return writeJSON(c.App.Writer, struct {
-			Collected bool                 `json:"collected"` // whether there is something that makes dead letters
+			Captured  bool                 `json:"captured"` // whether stream AUDIT takes note of what is given up
 			Waiting   uint64               `json:"waiting"`
 			Consumers []deadletter.Summary `json:"consumers"`
-		}{collected, waiting, sums})
+		}{captured, waiting, sums})
 	}
 	switch {
-	case !collected:
-		fmt.Fprintln(c.App.ErrWriter, "nothing makes dead letters here: see [dead_letters] of the configuration, and whether stream AUDIT captures advisories")
+	case !captured:
+		fmt.Fprintln(c.App.ErrWriter, "nothing makes dead letters here: stream AUDIT does not capture that a consumer gave up; see [dead_letters] of the configuration")
 	case waiting > 0:
 		fmt.Fprintf(c.App.ErrWriter, "%s more given up, of which stream AUDIT knows, and not stored yet\n", humanize.Comma(int64(waiting)))
 	}

@@ -72,7 +72,7 @@ func natscli(ctx context.Context, s *session) error {
 	}
 
 	s.check("server check connection", n.says([]string{"OK"}, "server", "check", "connection"))
-	s.check("server check jetstream", n.says([]string{"OK", "streams=8", "consumers=3"}, "server", "check", "jetstream"))
+	s.check("server check jetstream", n.says([]string{"OK", "streams=8", "consumers=2"}, "server", "check", "jetstream"))
 	for _, stream := range streams {
 		s.check("server check stream "+stream, n.says([]string{"OK"}, "server", "check", "stream", "--stream", stream))
 	}
