@@ -294,8 +294,11 @@ func (s *scan) part(h *archive.Header, v any) ([]byte, error) {
 	return b, json.Unmarshal(b, v)
 }
 
-// cutAt words the end of data that should have gone on.
+// cutAt words the end of data that should have gone on, if what it stands in does not say what is wrong with it.
 func cutAt(err error, format string, args ...any) error {
+	if errors.Is(err, ErrBad) {
+		return err
+	}
 	return fmt.Errorf("it ends or is unreadable "+format+": %w", append(args, err)...)
 }
 
