@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,6 +47,31 @@ func newStockBus(t *testing.T) *stockBus {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.nc.Close)
+	// A snapshot whose reader was killed goes on for some seconds, also when its server has ended.
+	var underWay atomic.Int64
+	ended := make(chan struct{}, 1)
+	for subject, step := range map[string]int64{natsserver.JSAdvisoryStreamSnapshotCreatePre: 1, natsserver.JSAdvisoryStreamSnapshotCompletePre: -1} {
+		if _, err := b.nc.Subscribe(subject+".>", func(*nats.Msg) {
+			underWay.Add(step)
+			select {
+			case ended <- struct{}{}:
+			default:
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.nc.Flush(); err != nil {
+			t.Error(err)
+		}
+		for underWay.Load() != 0 {
+			<-ended
+		}
+	})
 	if b.js, err = jetstream.New(b.nc); err != nil {
 		t.Fatal(err)
 	}
