@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -295,5 +296,25 @@ func TestMany(t *testing.T) {
 	}
 	if d := cmp.Diff(m, again); d != "" {
 		t.Error(d)
+	}
+}
+
+// What is put together elsewhere never has a name there, so that a kill at any moment leaves nothing; and closing it takes
+// nothing else away.
+func TestTemporaryHasNoName(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	f, err := newTemporary(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GOOS != "windows" {
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("%v, %v", left, err)
+		}
+	}
+	f.close()
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
 	}
 }

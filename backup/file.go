@@ -81,9 +81,16 @@ func lockedFile(name string) (*os.File, error) {
 
 // rename gives a file its name unless another has it by now.
 func rename(from, to string) error {
-	if err := os.Link(from, to); err == nil {
-		return os.Remove(from)
-	} else if errors.Is(err, fs.ErrExist) {
+	err := renameOnly(from, to)
+	if errors.Is(err, errors.ErrUnsupported) {
+		if err = os.Link(from, to); err == nil {
+			return os.Remove(from)
+		}
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("%s: %w; an archive is never written over", to, fs.ErrExist)
 	}
 	return os.Rename(from, to) // a file system without links
@@ -112,18 +119,29 @@ func plain(err error) error {
 }
 
 // temporary is a file without a name, where the system allows that: a killed process leaves nothing.
-type temporary struct{ *os.File }
+type temporary struct {
+	*os.File
+	name string // to be removed when it is closed
+}
 
 func newTemporary(dir string) (temporary, error) {
+	dir = cmp.Or(dir, os.TempDir())
+	if f, err := nameless(dir); err == nil {
+		return temporary{f, ""}, nil
+	}
 	f, err := os.CreateTemp(dir, ".deltran-bus-*"+partial)
 	if err != nil {
-		return temporary{}, fmt.Errorf("a temporary file in %s: %w", cmp.Or(dir, os.TempDir()), plain(err))
+		return temporary{}, fmt.Errorf("a temporary file in %s: %w", dir, plain(err))
 	}
-	_ = os.Remove(f.Name())
-	return temporary{f}, nil
+	if err := os.Remove(f.Name()); err == nil {
+		return temporary{f, ""}, nil
+	}
+	return temporary{f, f.Name()}, nil
 }
 
 func (t temporary) close() {
 	_ = t.Close()
-	_ = os.Remove(t.Name())
+	if t.name != "" {
+		_ = os.Remove(t.name)
+	}
 }

@@ -127,9 +127,12 @@ func noRoom(err error, t *target) error {
 // nothing comes to stand afterwards.
 func (r *restore) stand(ready []*held) error {
 	failed := make([]error, len(ready))
+	for i, h := range ready { // into its buffer, which is empty and much larger
+		failed[i] = h.end()
+	}
 	for i, h := range ready {
 		h.target.made = true
-		if failed[i] = h.end(); failed[i] == nil {
+		if failed[i] == nil {
 			failed[i] = h.last()
 		}
 	}
