@@ -51,39 +51,67 @@ type book struct {
 // removals are JetStream's requests after which a stream may hold less.
 var removals = []string{"STREAM.PURGE.*", "STREAM.MSG.DELETE.*", "STREAM.UPDATE.*", "STREAM.RESTORE.*", "STREAM.DELETE.*"}
 
+// opened is what keepLedger needs and can be had before the layout stands; nil where no ledger is kept.
+type opened struct {
+	*book
+	err error
+}
+
+func (o *opened) close() {
+	if o != nil && o.nc != nil {
+		o.nc.Close()
+	}
+}
+
+// openBook gets it, and sends it when it has it.
+func (s *Server) openBook() <-chan *opened {
+	out := make(chan *opened, 1)
+	if !s.ledgerKept() {
+		out <- nil
+		return out
+	}
+	go func() {
+		b := &book{
+			s: s, led: s.ledger, folders: folders{}, seen: map[string]sight{}, lost: map[string]bool{},
+			asked: map[string]time.Time{}, going: map[string]time.Time{},
+			msgs: make(chan *nats.Msg, 64<<10), heard: make(chan struct{}), quit: make(chan struct{}),
+		}
+		var err error
+		b.nc, err = s.Connect(nats.Name("deltran-bus ledger"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) { b.deaf.Store(true) }))
+		if b.keep, _ = s.ledger.Keepsakes(); b.keep == nil {
+			b.keep = ledger.Keep{} // they are copies; new ones are made
+		}
+		out <- &opened{b, err}
+	}()
+	return out
+}
+
 // keepLedger begins to keep the ledger: it listens for what clients ask to be removed, and writes a page every second if
 // there is anything new. If somebody's word was accepted, the page that says so is durable first.
-func (s *Server) keepLedger(accepted bool) error {
-	if !s.ledgerKept() {
+func (s *Server) keepLedger(o *opened, accepted bool) (err error) {
+	if o == nil {
 		return nil
 	}
-	page, err := s.sameAgain(s.page)
-	if err != nil {
+	if o.err != nil {
+		return fmt.Errorf("ledger: %w", o.err)
+	}
+	b, nc := o.book, o.nc
+	if b.page, err = s.sameAgain(s.page); err != nil {
+		nc.Close()
 		return err
 	}
-	b := &book{
-		s: s, led: s.ledger, page: page, folders: folders{}, seen: map[string]sight{}, lost: map[string]bool{},
-		asked: map[string]time.Time{}, going: map[string]time.Time{},
-		msgs: make(chan *nats.Msg, 64<<10), heard: make(chan struct{}), quit: make(chan struct{}),
-	}
-	nc, err := s.Connect(nats.Name("deltran-bus ledger"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) { b.deaf.Store(true) }))
-	if err != nil {
-		return fmt.Errorf("ledger: %w", err)
-	}
-	b.nc = nc
 	s.owned.Add(1)
 	for _, r := range removals {
 		if _, err := nc.ChanSubscribe("$JS.API."+r, b.msgs); err != nil {
 			nc.Close()
+			s.owned.Add(-1)
 			return fmt.Errorf("ledger: %w", err)
 		}
 	}
 	if err := nc.FlushTimeout(bookFlush); err != nil { // NATS listens for it before any client can ask
 		nc.Close()
+		s.owned.Add(-1)
 		return fmt.Errorf("ledger: %w", err)
-	}
-	if b.keep, _ = s.ledger.Keepsakes(); b.keep == nil {
-		b.keep = ledger.Keep{} // they are copies; new ones are made
 	}
 	b.ended.Go(b.hear)
 	if accepted { // what was is forgotten, and the word is used up

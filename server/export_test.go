@@ -30,6 +30,9 @@ func (s *Server) Break(err error) {
 	s.sink.Errorf("JetStream stream '%s > %s' critical write error: %v", "$G", "RISK", err)
 }
 
+// Bare keeps no ledger and looks at nothing.
+func Bare(s *Server) { s.bare = true }
+
 var PauseAfter = pauseAfter
 
 // Look is one look at the store's volume, as the bus takes it all the time.

@@ -24,11 +24,11 @@ import (
 )
 
 // volumes are the file systems that these tests fill, each of its own.
-var volumes = map[string]func(t *testing.T, megabytes int) (dir string){
-	"tmpfs": func(t *testing.T, mb int) string {
+var volumes = map[string]func(t testing.TB, megabytes int) (dir string){
+	"tmpfs": func(t testing.TB, mb int) string {
 		return mounted(t, "tmpfs", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dm", mb))
 	},
-	"ext4": func(t *testing.T, mb int) string {
+	"ext4": func(t testing.TB, mb int) string {
 		image := filepath.Join(t.TempDir(), "image")
 		if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, int64(mb)<<20)); err != nil {
 			t.Fatal(err)
@@ -41,7 +41,7 @@ var volumes = map[string]func(t *testing.T, megabytes int) (dir string){
 }
 
 // mounted mounts something until the end of the test.
-func mounted(t *testing.T, what string, args ...string) (dir string) {
+func mounted(t testing.TB, what string, args ...string) (dir string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("NOT RUN: only root can mount a volume to fill; CI does")
@@ -70,7 +70,7 @@ func onVolumes(t *testing.T, megabytes int, test func(t *testing.T, volume strin
 }
 
 // hog is the other program: it takes everything that is left of the volume, to the last byte.
-func hog(t *testing.T, volume string) (file string) {
+func hog(t testing.TB, volume string) (file string) {
 	t.Helper()
 	file = filepath.Join(volume, "other-program")
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY, 0o600)

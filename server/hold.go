@@ -61,7 +61,7 @@ func (s *Server) neverOpened() error {
 // ledgerKept reports whether there is a ledger to keep: a cluster has its own ways to make up for what one node lost, and what
 // lives in memory is not promised.
 func (s *Server) ledgerKept() bool {
-	return s.opts.Load().DontListen && !s.Config().InMemory()
+	return s.opts.Load().DontListen && !s.Config().InMemory() && !s.bare
 }
 
 // before judges the machine and the files, with the store still closed.

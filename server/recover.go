@@ -33,8 +33,8 @@ func (s *Server) recover(ctx context.Context, nats *natsserver.Server) (accepted
 		var before map[string]string
 		var files *integrity.Result
 		if len(held) == 0 {
-			if before, err = s.tidy(); err == nil {
-				files, err = s.examine(ctx)
+			if err = s.tidy(); err == nil {
+				before, files, err = s.survey(ctx)
 			}
 			if err != nil {
 				return false, fmt.Errorf("store %s: %w", s.opts.Load().StoreDir, err)
@@ -92,18 +92,30 @@ func (s *Server) newNATS() (*natsserver.Server, error) {
 	return nats, nil
 }
 
-// tidy clears the store of what nobody wants, and sees to it that the rest can be opened. The streams that hold messages
-// come back, with their folders.
-func (s *Server) tidy() (streams map[string]string, err error) {
+// tidy clears the store of what nobody wants.
+func (s *Server) tidy() error {
 	s.noteDeleted() // what follows changes the folder that it looks at
 	cleared, err := clearHalfMade(s.opts.Load().StoreDir, s.page)
 	for _, path := range cleared {
 		s.log.Warn("took away what a crash left of a stream that was being made or deleted", "path", path)
 	}
-	if err != nil {
-		return nil, err
+	return err
+}
+
+// survey sees to it that everything in the store can be opened, and looks for damage meanwhile. The streams that hold
+// messages come back, with their folders.
+func (s *Server) survey(ctx context.Context) (streams map[string]string, files *integrity.Result, err error) {
+	examined := make(chan error, 1)
+	go func() {
+		var err error
+		files, err = s.examine(ctx)
+		examined <- err
+	}()
+	streams, err = inspect(s.opts.Load().StoreDir)
+	if other := <-examined; err == nil { // what cannot be opened explains what cannot be examined
+		err = other
 	}
-	return inspect(s.opts.Load().StoreDir)
+	return streams, files, err
 }
 
 // blind is how long after the ledger was looked at last something may have been deleted without a word in it, because

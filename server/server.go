@@ -26,6 +26,7 @@ type Server struct {
 	patient      bool        // a loss is waited about
 	synchronised func() bool // whether somebody keeps the machine's clock right
 	scrubAfter   time.Duration
+	bare         bool // keeps no ledger and looks at nothing: what measurements compare with
 
 	life   turns // one of Open, Listen, Reload, Close, and a start anew, at a time
 	cfg    atomic.Pointer[config.Config]
@@ -162,10 +163,12 @@ func (s *Server) raise(ctx context.Context, nats *natsserver.Server) error {
 	if err != nil {
 		return err
 	}
+	book := s.openBook() // meanwhile
 	if err := s.layout(ctx); err != nil {
+		(<-book).close()
 		return err
 	}
-	if err := s.keepLedger(accepted); err != nil {
+	if err := s.keepLedger(<-book, accepted); err != nil {
 		return err
 	}
 	s.startScrub()
