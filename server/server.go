@@ -13,7 +13,6 @@ import (
 
 	"github.com/deltran/deltran-bus/config"
 	"github.com/deltran/deltran-bus/ledger"
-	"github.com/gofrs/flock"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
@@ -33,7 +32,7 @@ type Server struct {
 	nats   atomic.Pointer[natsserver.Server]
 	opts   atomic.Pointer[natsserver.Options]
 	oldKey string // of the store, before the declared one
-	lock   *flock.Flock
+	lock   *storeLock
 	taken  time.Time // when
 	had    ports     // of the nats-server before this one, within the process
 

@@ -110,8 +110,16 @@ type holder struct {
 	Started time.Time `json:"started"`
 }
 
+// storeLock is the lock of a store: its file, and the folder itself, which nobody deletes in good faith, where the
+// system locks folders.
+type storeLock struct{ file, folder *flock.Flock }
+
+func (l *storeLock) Close() error {
+	return errors.Join(l.folder.Close(), l.file.Close())
+}
+
 // lockStore takes the lock, or says who has it.
-func lockStore(dir string) (*flock.Flock, error) {
+func lockStore(dir string) (*storeLock, error) {
 	path := filepath.Join(dir, lockFile)
 	lock := flock.New(path, flock.SetPermissions(0o600))
 	ok, err := lock.TryLock()
@@ -124,7 +132,11 @@ func lockStore(dir string) (*flock.Flock, error) {
 	if err := writeHolder(path, holder{os.Getpid(), time.Now().UTC().Truncate(time.Second)}); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot be written: %w", plainPath(err)), lock.Close())
 	}
-	return lock, nil
+	folder := flock.New(dir, flock.SetFlag(os.O_RDONLY))
+	if ok, err := folder.TryLock(); err == nil && !ok {
+		return nil, errors.Join(fmt.Errorf("%w: another process has it, and its %s was deleted; stop that process, or use another folder", ErrInUse, lockFile), lock.Close())
+	}
+	return &storeLock{lock, folder}, nil
 }
 
 // writeHolder writes in place and to a fixed length, over the one before: making a file anew takes longer than the lock.
