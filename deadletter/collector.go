@@ -147,7 +147,7 @@ func (c *Collector) listen(ctx context.Context) error {
 // consumers but those that were declared. It reads which advisories were settled without the durable knowing: an
 // acknowledgement is on the disk a moment later, and a crash may come first.
 func (c *Collector) find(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, calls)
+	ctx, cancel := c.calling(ctx)
 	defer cancel()
 	audit, err := c.js.Stream(ctx, Audit)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -197,9 +197,26 @@ func (c *Collector) needed(ctx context.Context, audit jetstream.Stream) (bool, e
 	return false, nil
 }
 
+// calling is for what is asked of JetStream: it ends with the connection as well, because what was asked of a bus that was
+// going down is answered by nobody.
+func (c *Collector) calling(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, calls)
+	nc := c.js.Conn()
+	lost := nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	go func() {
+		defer nc.RemoveStatusListener(lost)
+		select {
+		case <-lost:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 // settle makes a letter of an advisory, or leaves it for later.
 func (c *Collector) settle(ctx context.Context, m jetstream.Msg) {
-	ctx, cancel := context.WithTimeout(ctx, calls)
+	ctx, cancel := c.calling(ctx)
 	defer cancel()
 	at, err := m.Metadata()
 	if err == nil {

@@ -12,7 +12,7 @@ import (
 // It comes back by itself, also to another nats-server in this process, when the layout stands. Call release before Close.
 func (s *Server) ConnectOwn(opts ...nats.Option) (nc *nats.Conn, release func(), err error) {
 	nc, err = s.Connect(append(opts,
-		nats.InProcessServer(standing{s}), nats.MaxReconnects(-1), nats.NoCallbacksAfterClientClose(),
+		nats.InProcessServer(standing{s}), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.NoCallbacksAfterClientClose(),
 		nats.DisconnectErrHandler(func(*nats.Conn, error) { s.owned.Add(-1) }),
 		nats.ReconnectHandler(func(*nats.Conn) { s.owned.Add(1) }),
 	)...)

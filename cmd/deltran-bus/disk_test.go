@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sys/unix"
 )
@@ -53,25 +54,29 @@ func (s *script) fill(args []string) {
 	}
 }
 
-// declined publishes until JetStream answers with that error; a publish without an answer is tried again.
+// declined publishes until JetStream answers with that error. A publish without an answer is tried again, as is one whose
+// connection went with a nats-server that is started anew.
 func (s *script) declined(args []string) {
 	s.want(args, 2, "declined SUBJECT CODE")
 	code, err := strconv.Atoi(args[1])
 	s.Check(err)
-	s.withJetStream(func(ctx context.Context, js jetstream.JetStream) error {
-		for {
-			one, cancel := context.WithTimeout(ctx, time.Second)
-			_, err := js.Publish(one, args[0], []byte("1"))
-			cancel()
-			var api *jetstream.APIError
-			if errors.As(err, &api) && int(api.ErrorCode) == code || ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-				return err
-			}
+	nc, err := s.connect(nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	s.Check(err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	s.Check(err)
+	for giveUp := time.Now().Add(patience); ; {
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		_, err := js.Publish(ctx, args[0], []byte("1"), jetstream.WithRetryAttempts(0))
+		cancel()
+		var api *jetstream.APIError
+		if errors.As(err, &api) && int(api.ErrorCode) == code {
+			return
 		}
-	})
+		if time.Now().After(giveUp) {
+			s.Fatalf("the last publish: %v", err)
+		}
+	}
 }
 
 // failing has every write of the bus to the blocks of a stream fail, as a broken disk would: strace injects it.
@@ -118,6 +123,6 @@ func canTrace() bool {
 	if runtime.GOOS != "linux" {
 		return false
 	}
-	out, err := exec.Command("strace", "-o", os.DevNull, "-e", "trace=write", "-e", "inject=write:error=EIO:when=1000000", "true").CombinedOutput()
+	out, err := exec.Command("strace", "-o", os.DevNull, "-e", "trace=write", "-e", "inject=write:error=EIO:when=65535", "true").CombinedOutput()
 	return err == nil && len(bytes.TrimSpace(out)) == 0
 }

@@ -52,7 +52,7 @@ func doctor(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	found := append([]diagnosis{onVolume(store), onSpace(cfg, store)}, onCertificates(cfg, time.Now())...)
+	found := append([]diagnosis{onVolume(store), onSpace(cfg, store)}, append(onSync(cfg), onCertificates(cfg, time.Now())...)...)
 	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
 	defer cancel()
 	r, err := askReady(ctx, cfg)
@@ -124,6 +124,23 @@ func onSpace(cfg *config.Config, store string) diagnosis {
 			"a larger disk, or a smaller [nats.jetstream] max_file_store"}
 	}
 	return d
+}
+
+// onSync says what an acknowledgement means, by the declaration; what clients make of it themselves the bus finds.
+func onSync(cfg *config.Config) (out []diagnosis) {
+	o, _, err := cfg.Options()
+	if err != nil {
+		return []diagnosis{{problem, "sync", err.Error(), ""}}
+	}
+	if o.SyncAlways {
+		out = append(out, diagnosis{fine, "sync", "always: an acknowledgement means on the disk", ""})
+	} else {
+		out = append(out, diagnosis{remark, "sync", fmt.Sprintf("every %s: a power cut takes what was acknowledged since", o.SyncInterval), `[nats.jetstream] sync_interval = "always", if that must not be`})
+	}
+	for _, name := range lessDurable(cfg.Streams) {
+		out = append(out, diagnosis{remark, "sync", "declared to be less durable: " + name, ""})
+	}
+	return out
 }
 
 // onCertificates looks at the certificates that the configuration names.
