@@ -79,11 +79,13 @@ var permission = regexp.MustCompile(`(?i)permissions violation for (\w+)[^"]*"([
 
 // notPermitted words the server's refusal of what a command asked for.
 func notPermitted(err error) error {
-	what := err.Error()
+	what, who := err.Error(), "observer (to look) or operator (to change)"
 	if m := permission.FindStringSubmatch(what); m != nil {
-		what = strings.ToLower(m[1]) + " " + m[2]
+		if what = strings.ToLower(m[1]) + " " + m[2]; !strings.HasPrefix(m[2], "$JS.") {
+			who = "admin" // no other role gives the right to an event
+		}
 	}
-	return fmt.Errorf("whoever this is logged in as may not %s; log in as a service whose role is observer (to look) or operator (to change), see deltran-bus permissions", what)
+	return fmt.Errorf("whoever this is logged in as may not %s; log in as a service whose role is %s, see deltran-bus permissions", what, who)
 }
 
 // connect logs in. What the server does not permit it would leave unanswered: refused is told.
