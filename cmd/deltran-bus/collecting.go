@@ -64,6 +64,9 @@ func (b *bus) captures(cfg *config.Config) bool {
 		return false
 	}
 	if len(deadletter.Captured(cfg.Streams[i].Subjects)) > 0 {
+		if why := cfg.NoRoomForDeadLetters(); why != "" {
+			b.log.Warn("dead letters will have to wait in stream AUDIT if their stream is not there yet: there is no room for it", "reason", why)
+		}
 		return true
 	}
 	if cfg.DeadLetters.Enabled {

@@ -53,6 +53,9 @@ func doctor(c *cli.Context) error {
 		return err
 	}
 	found := append([]diagnosis{onVolume(store), onSpace(cfg, store)}, append(onSync(cfg), onCertificates(cfg, time.Now())...)...)
+	if why := cfg.NoRoomForDeadLetters(); why != "" {
+		found = append(found, diagnosis{remark, "space", why + ": stream DEADLETTERS cannot be made when the first letter comes", "a smaller [dead_letters] max_bytes, or a larger [nats.jetstream] store"})
+	}
 	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
 	defer cancel()
 	r, err := askReady(ctx, cfg)
