@@ -14,6 +14,7 @@ const module = "github.com/deltran/deltran-bus/"
 var may = map[string][]string{
 	"access":          {},
 	"atrest":          {},
+	"audit":           {"event"},
 	"backup":          {},
 	"blocks":          {},
 	"config":          {"access"},
@@ -24,8 +25,8 @@ var may = map[string][]string{
 	"bootstrap":       {"config"},
 	"server":          {"atrest", "blocks", "bootstrap", "config", "integrity", "ledger"},
 	"bustest":         {"config", "event", "server"},
-	"monitor":         {"backup", "bootstrap", "deadletter", "integrity", "ledger", "server"},
-	"cmd/deltran-bus": {"access", "backup", "bootstrap", "config", "deadletter", "event", "ledger", "monitor", "server"},
+	"monitor":         {"audit", "backup", "bootstrap", "deadletter", "integrity", "ledger", "server"},
+	"cmd/deltran-bus": {"access", "audit", "backup", "bootstrap", "config", "deadletter", "event", "ledger", "monitor", "server"},
 	"scripts/bench":   {"config", "event", "scripts/internal/busproc", "scripts/internal/tools", "server"}, // it measures the bus as a library too
 }
 
@@ -39,6 +40,7 @@ var never = map[string][]string{
 	"cmd/deltran-bus": {"prometheus", "google.golang.org/protobuf"},
 	"event":           {"nats-server", "toml", "prometheus", "VictoriaMetrics", "urfave", "jsm.go"}, // services import it
 
+	"audit":      {"nats-server", "toml", "prometheus", "VictoriaMetrics", "urfave", "jsm.go"},
 	"deadletter": {"nats-server", "toml", "prometheus", "VictoriaMetrics", "urfave", "jsm.go"},
 }
 

@@ -26,6 +26,7 @@ func (c *Config) judge(ctx context.Context, sc scope, ps Problems) error {
 	ps = append(ps, c.listenProblems(opts, nats)...)
 	ps = append(ps, c.nodeProblems()...)
 	ps = append(ps, scrubProblems(c.Scrub)...)
+	ps = append(ps, auditProblems(c.Audit)...)
 	if sc == forMachine {
 		streams := slices.DeleteFunc(slices.Clone(c.Streams), func(s Stream) bool { return broken(s) })
 		ps = append(ps, c.machineProblems()...)

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/deltran/deltran-bus/audit"
 	"github.com/deltran/deltran-bus/backup"
 	"github.com/deltran/deltran-bus/deadletter"
 	"github.com/deltran/deltran-bus/ledger"
@@ -31,6 +32,11 @@ var (
 	backupSize     = gauge("deltran_bus_backup_last_size_bytes", "How large the last good backup is.")
 	backupFailures = gauge("deltran_bus_backup_failures", "Backups that have failed in a row since the last good one.")
 	letters        = gauge("deltran_bus_dead_letters", "Messages in DEADLETTERS, by the consumer that gave up on them. The dead letter series are there only while the bus makes dead letters.")
+	auditRecords   = counter("deltran_bus_audit_records_total", "Records of the audit trail that the bus has stored since it started.")
+	auditWaiting   = gauge("deltran_bus_audit_waiting", "What happened and is not stored in AUDIT yet.")
+	auditMissed    = counter("deltran_bus_audit_missed_total", "What happened since the bus started and has no record: there was no room for it to wait.")
+	auditFailing   = gauge("deltran_bus_audit_failing", "1 while records of the audit trail cannot be stored.")
+
 	lettersWaiting = gauge("deltran_bus_dead_letter_advisories_waiting", "Messages that a consumer gave up on and that are not in DEADLETTERS yet.")
 	lettersFailing = gauge("deltran_bus_dead_letter_failing", "1 while dead letters cannot be stored; the log says why.")
 
@@ -89,6 +95,9 @@ func (c *collector) bus(out sink, now Readiness) {
 		out(sample{findings, labels([]string{"kind"}, string(k)), float64(found[k])})
 	}
 	backups(out, now.Backup)
+	if c.m.opts.Audit != nil {
+		audited(out, c.m.opts.Audit())
+	}
 	if c.m.opts.DeadLetters != nil {
 		deadLetters(out, c.m.opts.DeadLetters())
 	}
@@ -119,6 +128,17 @@ func backups(out sink, b *backup.Status) {
 		out(sample{backupDuration, nil, b.Last.Seconds})
 		out(sample{backupSize, nil, float64(b.Last.Size)})
 	}
+}
+
+// audited is how the bus's own records stand.
+func audited(out sink, s *audit.Status) {
+	if s == nil {
+		return
+	}
+	out(sample{auditRecords, nil, float64(s.Stored)})
+	out(sample{auditWaiting, nil, float64(s.Waiting)})
+	out(sample{auditMissed, nil, float64(s.Missed)})
+	out(sample{auditFailing, nil, oneIf(s.Failing != "")})
 }
 
 // deadLetters are as of some seconds ago.

@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/deltran/deltran-bus/audit"
 	"github.com/deltran/deltran-bus/backup"
 	"github.com/deltran/deltran-bus/deadletter"
 	"github.com/deltran/deltran-bus/integrity"
@@ -52,6 +53,7 @@ type Options struct {
 	Metrics     []func(io.Writer)     // write series of somebody else's, as Prometheus' text, below ours at /metrics
 	Backup      func() *backup.Status // how the schedule of backups stands; nil, or nothing from it: there is none
 
+	Audit       func() *audit.Status      // how it stands; nil, or nothing from it: nothing is recorded
 	DeadLetters func() *deadletter.Status // how they stand; nil, or nothing from it: none are made
 }
 

@@ -35,6 +35,9 @@ var ownKey = sync.OnceValues(func() (key struct {
 // use says which options are in force: whether there is anything to log in to.
 func (id *identity) use(o *natsserver.Options) { id.asked.Store(len(o.Nkeys) > 0) }
 
+// LoginRequired reports whether clients have to log in now.
+func (s *Server) LoginRequired() bool { return s.own.asked.Load() }
+
 // login presents the identity; without authentication NATS asks for none.
 func (id *identity) login() nats.Option {
 	if !id.asked.Load() {

@@ -24,6 +24,7 @@ type logger struct {
 	broke    func(error) // is told what it could not write
 	refusing func() bool // whether it is we who have it refuse publishes: it says so every ten seconds, we once
 	fatal    atomic.Pointer[string]
+	refused  func(Refusal) // may be nil
 
 	mu      sync.RWMutex
 	secrets []string
@@ -50,6 +51,12 @@ func (l *logger) Warnf(f string, a ...any) {
 func (l *logger) Errorf(f string, a ...any) {
 	if err, ok := writeError(f, a); ok {
 		l.broke(err)
+	}
+	if l.refused != nil {
+		if r, ok := readRefusal(f, a); ok {
+			r.User, r.Subject = l.redact(r.User), l.redact(r.Subject)
+			l.refused(r)
+		}
 	}
 	if strings.HasSuffix(f, "resource limits exceeded for server") && l.refusing() {
 		l.line(slog.LevelDebug, f, a)

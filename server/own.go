@@ -1,18 +1,22 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
 // ConnectOwn is Connect for what serves the bus as long as it runs: no client that is counted, or that closing waits for.
-// It comes back by itself, also to another nats-server in this process, when the layout stands. Call release before Close.
+// It comes back by itself, also to another nats-server in this process, when the layout stands; not after a reload that
+// changes LoginRequired, for nats.go logs in the way it did at first. Call release before Close.
 func (s *Server) ConnectOwn(opts ...nats.Option) (nc *nats.Conn, release func(), err error) {
+	d := &standing{s: s, login: s.LoginRequired()}
 	nc, err = s.Connect(append(opts,
-		nats.InProcessServer(standing{s}), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.NoCallbacksAfterClientClose(),
+		nats.InProcessServer(d), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.NoCallbacksAfterClientClose(),
 		nats.DisconnectErrHandler(func(*nats.Conn, error) { s.owned.Add(-1) }),
 		nats.ReconnectHandler(func(*nats.Conn) { s.owned.Add(1) }),
 	)...)
@@ -20,7 +24,7 @@ func (s *Server) ConnectOwn(opts ...nats.Option) (nc *nats.Conn, release func(),
 		return nil, nil, err
 	}
 	s.owned.Add(1)
-	return nc, func() { s.release(nc) }, nil
+	return nc, func() { s.release(nc); d.drop() }, nil
 }
 
 // release ends a connection of the bus, and returns when it counts no more.
@@ -43,12 +47,36 @@ func (s *Server) release(nc *nats.Conn) {
 
 // standing is the nats-server that there is now, once its store has come back whole and the layout stands: for a stream
 // that somebody makes before that, nats-server deletes what it has not read yet.
-type standing struct{ s *Server }
+type standing struct {
+	s     *Server
+	login bool // how nats.go logs in
 
-func (d standing) InProcessConn() (net.Conn, error) {
+	mu   sync.Mutex
+	last net.Conn
+}
+
+func (d *standing) InProcessConn() (net.Conn, error) {
+	d.drop()
 	n := d.s.NATS()
 	if p := d.s.State().Phase; n == nil || p != Standing && p != Serving {
 		return nil, fmt.Errorf("connect: the bus is %s", p)
 	}
-	return n.InProcessConn()
+	if d.login != d.s.LoginRequired() {
+		return nil, errors.New("connect: one logs in another way now")
+	}
+	c, err := n.InProcessConn()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.last = c
+	return c, err
+}
+
+// drop ends the one before: where nats.go did not get in by it, it leaves it open, and nats-server a client.
+func (d *standing) drop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.last != nil {
+		_ = d.last.Close()
+	}
+	d.last = nil
 }

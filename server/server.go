@@ -63,10 +63,10 @@ func Patient(s *Server) { s.patient = true }
 func New(cfg *config.Config, log *slog.Logger, opts ...Option) *Server {
 	s := &Server{log: log, life: make(turns, 1), done: make(chan struct{}), synchronised: clockSynchronised, scrubAfter: scrubAfter}
 	s.space = newSpace(s)
+	s.sink = &logger{log: log, starting: s.starting, broke: s.space.broke, refusing: s.space.shut}
 	for _, o := range opts {
 		o(s)
 	}
-	s.sink = &logger{log: log, starting: s.starting, broke: s.space.broke, refusing: s.space.shut}
 	s.cfg.Store(cfg)
 	s.state.Store(&State{Phase: Opening})
 	s.set(func(st *State) { st.Phase = Opening })

@@ -15,8 +15,9 @@ import (
 // collecting is what makes dead letters while the bus runs.
 type collecting struct {
 	*deadletter.Collector
-	as   config.DeadLetters
-	stop func() // ends it, and its connection
+	as    config.DeadLetters
+	login bool   // its connection is logged in; nats.go would never come back where that has changed
+	stop  func() // ends it, and its connection
 }
 
 // collect starts it as the declaration says, and ends the one before if that was another.
@@ -24,7 +25,7 @@ func (b *bus) collect(cfg *config.Config) {
 	want := cfg.DeadLetters
 	want.Enabled = want.Enabled && b.captures(cfg)
 	if now := b.collecting.Load(); now != nil {
-		if now.as == want {
+		if now.as == want && now.login == b.srv.LoginRequired() {
 			return
 		}
 		b.stopCollecting()
@@ -43,7 +44,7 @@ func (b *bus) collect(cfg *config.Config) {
 		b.log.Error("no dead letters are made", "error", err)
 		return
 	}
-	c := &collecting{as: want, Collector: deadletter.NewCollector(js, deadletter.Options{Log: b.log, MaxAge: want.MaxAge, MaxBytes: want.MaxBytes})}
+	c := &collecting{as: want, login: b.srv.LoginRequired(), Collector: deadletter.NewCollector(js, deadletter.Options{Log: b.log, MaxAge: want.MaxAge, MaxBytes: want.MaxBytes})}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.c.Context))
 	_ = c.Prepare(ctx) // before the bus says that it is ready, and the store is left alone; what fails is tried again
 	done := make(chan struct{})

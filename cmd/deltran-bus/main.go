@@ -26,7 +26,7 @@ var begun = time.Now()
 const (
 	exitOK        = 0
 	exitFailed    = 1  // what was asked for did not work
-	exitDifferent = 3  // plan, apply: there are differences left; backup verify: something is wrong
+	exitDifferent = 3  // plan, apply: there are differences left; backup verify, audit verify: something is wrong
 	exitUsage     = 64 // the command line is wrong
 	exitConfig    = 78 // the configuration is wrong
 )
@@ -105,7 +105,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 DELTRAN_BUS_STORE_DIR for --store-dir. A flag wins over the environment, the environment over the file, the
 file over what is built in.
 
-Exit codes: 0 ok, 1 failed, 3 differences or problems found (plan, apply, doctor, backup verify), 64 wrong usage, 78 wrong configuration.`,
+Exit codes: 0 ok, 1 failed, 3 differences or problems found (plan, apply, doctor, backup verify, audit verify), 64 wrong usage, 78 wrong configuration.`,
 		Version: version(),
 		Reader:  stdin, Writer: stdout, ErrWriter: stderr,
 		ExitErrHandler: func(*cli.Context, error) {},
@@ -119,6 +119,7 @@ Exit codes: 0 ok, 1 failed, 3 differences or problems found (plan, apply, doctor
 			{Name: "apply", Usage: "make what is there match the declaration", Flags: applyFlags(), Action: withRemote(apply)},
 			{Name: "status", Usage: "show streams and consumers: what is in them and who lags", Flags: statusFlags(), Action: withRemote(status)},
 			{Name: "dead-letters", Usage: "what consumers gave up on: shown, sent again, dismissed", ArgsUsage: "COMMAND", Subcommands: deadLetterCommands(), Action: noDeadLetterCommand},
+			{Name: "audit", Usage: "what happened to the bus: who did what, and who was refused", ArgsUsage: "[verify]", Description: auditAbout, Flags: auditFlags(), Action: noArguments(withRemote(auditList)), Subcommands: auditCommands()},
 			{Name: "doctor", Usage: "look for what is wrong, and say how to mend it", Flags: doctorFlags(), Action: doctor},
 			{Name: "permissions", Usage: "show what each service may do, and why", ArgsUsage: "[SERVICE]", Flags: permissionsFlags(), Action: permissions},
 			{Name: "pub", Usage: "publish events", ArgsUsage: "SUBJECT [DATA]", Description: pubAbout, Flags: pubFlags(), Action: pub},

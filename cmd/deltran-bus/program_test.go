@@ -40,7 +40,7 @@ var programCommands = map[string]func(*script, []string){
 // program is deltran-bus with the words of a script: environment, arguments, standard input.
 func (s *script) program(ctx context.Context, words []string, env ...string) *exec.Cmd {
 	env = append(append([]string{}, s.vars...), env...)
-	env = append(env, "NATS_URL="+s.Getenv("NATS_URL"))
+	env = append(env, "NATS_URL="+s.Getenv("NATS_URL"), "DELTRAN_BUS_CONFIG="+s.Getenv("DELTRAN_BUS_CONFIG"))
 	for len(words) > 0 {
 		if name, _, ok := strings.Cut(words[0], "="); !ok || strings.HasPrefix(name, "-") {
 			break

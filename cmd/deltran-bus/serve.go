@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/deltran/deltran-bus/audit"
 	"github.com/deltran/deltran-bus/config"
 	"github.com/deltran/deltran-bus/monitor"
 	"github.com/deltran/deltran-bus/server"
@@ -50,6 +51,7 @@ type bus struct {
 
 	scheduled  atomic.Pointer[scheduled]  // nil: no backups
 	collecting atomic.Pointer[collecting] // nil: no dead letters are made
+	auditing   atomic.Pointer[auditing]   // nil: nothing is recorded
 }
 
 func serve(c *cli.Context) (err error) {
@@ -80,11 +82,11 @@ func serve(c *cli.Context) (err error) {
 		case <-b.srv.Done():
 			return errors.New("nats-server ended by itself; the log says why")
 		case <-hup:
-			b.reload(b.load)
+			b.reload("SIGHUP", b.load)
 		case <-b.files.due():
 			if b.files.changed(b.srv.Config()) {
 				b.log.Info("a file that the configuration names has changed")
-				b.reload(b.judge)
+				b.reload("a file that the configuration names has changed", b.judge)
 			}
 		case <-daily.C:
 			b.logExpiry(b.srv.Config())
@@ -153,7 +155,7 @@ func (b *bus) open(cfg *config.Config) (err error) {
 	if err := b.ports.probe(); err != nil {
 		return err
 	}
-	b.srv = server.New(cfg, b.log, server.Patient)
+	b.srv = server.New(cfg, b.log, server.Patient, server.OnRefusal(b.refused))
 	switch {
 	case cfg.Bus.AllowInsecure:
 		b.log.Warn("[bus] allow_insecure: other machines may reach this bus without authentication or TLS")
@@ -167,7 +169,7 @@ func (b *bus) open(cfg *config.Config) (err error) {
 		}
 		if b.mon, err = monitor.Open(cfg.Monitor.Listen, b.srv, monitor.Options{
 			Version: version(), Debug: cfg.Monitor.Debug, AllowOrigin: cfg.Monitor.AllowOrigin, Logger: b.log, Backup: b.backupStatus,
-			Access: monitor.Access(access), OpenProbes: cfg.Monitor.OpenProbes, DeadLetters: b.deadLetters,
+			Access: monitor.Access(access), OpenProbes: cfg.Monitor.OpenProbes, DeadLetters: b.deadLetters, Audit: b.auditStatus,
 		}); err != nil {
 			return err
 		}
@@ -180,6 +182,7 @@ func (b *bus) open(cfg *config.Config) (err error) {
 	go b.systemd.waiting(waited, b.srv, b.addresses().Monitor, b.log)
 	err = b.srv.Open(ctx)
 	if err == nil {
+		b.listen(cfg)
 		err = b.srv.Listen()
 	}
 	close(waited)
@@ -191,6 +194,7 @@ func (b *bus) open(cfg *config.Config) (err error) {
 	if err := b.ports.write(b.addresses()); err != nil {
 		return err
 	}
+	b.record()
 	b.collect(cfg)
 	b.logHeld(b.srv.State())
 	b.banner(ready)
@@ -201,10 +205,10 @@ func (b *bus) open(cfg *config.Config) (err error) {
 }
 
 // reload takes the configuration as it is now, or only the files that it names; whatever is wrong with it changes nothing.
-func (b *bus) reload(load func(context.Context) (*config.Config, error)) {
+func (b *bus) reload(because string, load func(context.Context) (*config.Config, error)) {
 	b.systemd.reloading()
 	defer b.systemd.ready()
-	before := b.src
+	before, old := b.src, b.srv.Config()
 	cfg, err := load(b.c.Context)
 	var access config.MonitorAccess
 	if err == nil {
@@ -222,6 +226,9 @@ func (b *bus) reload(load func(context.Context) (*config.Config, error)) {
 		b.files.use(cfg)
 		b.logExpiry(cfg)
 	}
+	if err != nil {
+		b.audited(audit.Bus, "reload-refused", reloadedRecord{Because: because, Error: err.Error()})
+	}
 	var problems config.Problems
 	if errors.As(err, &problems) {
 		for _, p := range problems {
@@ -236,6 +243,8 @@ func (b *bus) reload(load func(context.Context) (*config.Config, error)) {
 	b.backUp(cfg)
 	b.collect(cfg)
 	st := b.srv.State()
+	b.audited(audit.Bus, "reloaded", reloadedRecord{Because: because, Changed: cfg.Changes(old), Made: changesOf(st.Done), Held: changesOf(st.Plan)})
+	b.relisten(cfg)
 	b.log.Info("reloaded", "changed", len(st.Done.Changes), "held_back", len(st.Plan.Changes))
 	b.logHeld(st)
 }
@@ -267,6 +276,7 @@ func (b *bus) end(err error) error {
 	}
 	b.noBackup()
 	b.stopCollecting()
+	b.stopAuditing("stopping", stopRecord(asked, err))
 	if asked && (errors.Is(err, context.Canceled) || errors.Is(err, server.ErrInterrupted) || errors.Is(err, server.ErrHolding)) {
 		b.log.Info("stopped before it was ready")
 		err = nil
