@@ -108,6 +108,11 @@ func (r *restore) send(ctx context.Context, t *target, p *progress) (*held, erro
 	if err == nil {
 		err = up.flush()
 	}
+	// nats-server looks through its streams without their lock before it reads on from what tells the format, which may be
+	// all there is yet: only when it has read something more is it safe to have it make another stream.
+	if err == nil {
+		err = up.keepAlive()
+	}
 	if err != nil {
 		up.abandon()
 		return nil, err
