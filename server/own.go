@@ -16,7 +16,7 @@ import (
 func (s *Server) ConnectOwn(opts ...nats.Option) (nc *nats.Conn, release func(), err error) {
 	d := &standing{s: s, login: s.LoginRequired()}
 	nc, err = s.Connect(append(opts,
-		nats.InProcessServer(d), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.NoCallbacksAfterClientClose(),
+		nats.InProcessServer(d), nats.MaxReconnects(-1), nats.NoCallbacksAfterClientClose(),
 		nats.DisconnectErrHandler(func(*nats.Conn, error) { s.owned.Add(-1) }),
 		nats.ReconnectHandler(func(*nats.Conn) { s.owned.Add(1) }),
 	)...)
