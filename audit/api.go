@@ -200,14 +200,16 @@ func (l *layout) read(a advisory) (entity, action string, d did, refused string)
 
 func (l *layout) stream(create bool, a advisory, r response, d did) (string, string, did, string) {
 	before, known := l.known[d.Stream]
-	l.known[d.Stream] = r.Config
 	if create {
-		if known && a.Time.After(l.as) || a.Time.Sub(r.Created) > time.Second { // the same again is no error
+		// The same again is no error. What is said of it may come after what is said of a later change: it says nothing new.
+		if known && a.Time.After(l.as) || a.Time.Sub(r.Created) > time.Second {
 			return "", "", d, ""
 		}
+		l.known[d.Stream] = r.Config
 		d.Settings = told(r.Config)
 		return Streams, "created", d, ""
 	}
+	l.known[d.Stream] = r.Config
 	if known && a.Time.After(l.as) {
 		if d.Changed = changed(before, r.Config); len(d.Changed) == 0 {
 			return "", "", d, ""
