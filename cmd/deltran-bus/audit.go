@@ -106,12 +106,16 @@ func auditRow(e audit.Entry) string {
 		at = e.Stored
 	}
 	var by struct {
-		By *audit.Who `json:"by"`
+		By     *audit.Who `json:"by"`
+		Others bool       `json:"others"`
 	}
 	_ = json.Unmarshal(e.Event.Data, &by) // it is an object
 	who := audit.Source
-	if by.By != nil {
+	switch {
+	case by.By != nil:
 		who = byWhom(*by.By)
+	case by.Others:
+		who = "several"
 	}
 	details := auditDetails(e.Event.Data)
 	if e.Invalid != "" {
