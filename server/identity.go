@@ -38,11 +38,8 @@ func (id *identity) use(o *natsserver.Options) { id.asked.Store(len(o.Nkeys) > 0
 // LoginRequired reports whether clients have to log in now.
 func (s *Server) LoginRequired() bool { return s.own.asked.Load() }
 
-// login presents the identity; without authentication NATS asks for none.
+// login presents the identity, also where nobody has to: who is connected when authentication is switched on stays.
 func (id *identity) login() nats.Option {
-	if !id.asked.Load() {
-		return func(*nats.Options) error { return nil }
-	}
 	key, err := ownKey()
 	if err != nil {
 		return func(*nats.Options) error { return err }
