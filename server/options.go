@@ -45,7 +45,8 @@ func (s *Server) natsOptions(c *config.Config, read func(*config.Config) (*natss
 	// The gate: Listen opens the port. A cluster's routes wait for the port, there it has to be open from the start.
 	o.DontListen = o.Cluster.Port == 0
 	o.DisableJetStreamBanner = true
-	o.AlwaysEnableNonce = true // the bus's own connections log in with a key even while nobody has to: they stay when that changes
+	// The bus's own connections log in with a key even while nobody has to: they stay when that changes.
+	o.AlwaysEnableNonce = true
 	o.LameDuckDuration, o.LameDuckGracePeriod = c.Bus.LameDuck, 10*time.Millisecond // a file may not say less than 30s
 	return o, nil
 }
