@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/deltran/deltran-bus/event"
 )
 
 const (
@@ -50,27 +52,11 @@ func Subjects() []string {
 // Captured reports whether a stream with these subjects stores every record.
 func Captured(subjects []string) bool {
 	for _, s := range Subjects() {
-		if !slices.ContainsFunc(subjects, func(p string) bool { return covers(p, s) }) {
+		if !slices.ContainsFunc(subjects, func(p string) bool { return event.Covers(p, s) }) {
 			return false
 		}
 	}
 	return true
-}
-
-// covers reports whether every subject of one pattern is one of another.
-func covers(pattern, subject string) bool {
-	p, s := strings.Split(pattern, "."), strings.Split(subject, ".")
-	for i, token := range p {
-		switch {
-		case token == ">":
-			return len(s) > i
-		case i >= len(s) || s[i] == ">":
-			return false
-		case token != "*" && token != s[i]:
-			return false
-		}
-	}
-	return len(p) == len(s)
 }
 
 // Who is the client that something is about.

@@ -4,8 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/deltran/deltran-bus/event"
 )
 
 const (
@@ -21,7 +22,7 @@ func Advisories() []string { return []string{maxDeliveries + ".>", terminations 
 // letters as well.
 func Captured(subjects []string) (advisories []string) {
 	captures := func(subject string) bool {
-		return slices.ContainsFunc(subjects, func(s string) bool { return covers(s, subject) })
+		return slices.ContainsFunc(subjects, func(s string) bool { return event.Covers(s, subject) })
 	}
 	if !captures(records + ".stored") {
 		return nil
@@ -32,22 +33,6 @@ func Captured(subjects []string) (advisories []string) {
 		}
 	}
 	return advisories
-}
-
-// covers reports whether every subject of one pattern is one of another.
-func covers(pattern, subject string) bool {
-	p, s := strings.Split(pattern, "."), strings.Split(subject, ".")
-	for i, token := range p {
-		switch {
-		case token == ">":
-			return len(s) > i
-		case i >= len(s) || s[i] == ">":
-			return false
-		case token != "*" && token != s[i]:
-			return false
-		}
-	}
-	return len(p) == len(s)
 }
 
 // advisory is what JetStream says when a message is delivered no more.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/deltran/deltran-bus/event"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -67,7 +68,7 @@ func wants(c jetstream.ConsumerConfig, subject string) bool {
 	if c.FilterSubject != "" {
 		filters = append(filters, c.FilterSubject)
 	}
-	return len(filters) == 0 || slices.ContainsFunc(filters, func(f string) bool { return covers(f, subject) })
+	return len(filters) == 0 || slices.ContainsFunc(filters, func(f string) bool { return event.Covers(f, subject) })
 }
 
 // Redrive publishes a letter's message once more, records that, and erases the letter, in this order. Done again after it was

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/deltran/deltran-bus/event"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -39,7 +40,7 @@ func openStore(ctx context.Context, js jetstream.JetStream, o Options) (*store, 
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", Stream, err)
 	}
-	if subjects := st.CachedInfo().Config.Subjects; len(subjects) != 1 || !covers(subjects[0], subject) {
+	if subjects := st.CachedInfo().Config.Subjects; len(subjects) != 1 || !event.Covers(subjects[0], subject) {
 		return nil, fmt.Errorf("stream %s: it has the subjects %q; letters need %q", Stream, subjects, subject)
 	}
 	return &store{js, st}, nil

@@ -223,3 +223,18 @@ func TestSubject(t *testing.T) {
 		}
 	}
 }
+
+func TestCovers(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		pattern, subject string
+		want             bool
+	}{
+		{"a.b", "a.b", true}, {"a.*", "a.b", true}, {"a.>", "a.b.c", true}, {"a.>", "a.*.>", true}, {"*.*", "a.*", true}, {">", "a", true},
+		{"a.b", "a.*", false}, {"a.*", "a.b.c", false}, {"a.>", "a", false}, {"a.*", "a.>", false}, {"a.b.c", "a.b", false}, {"*", ">", false},
+	} {
+		if got := event.Covers(c.pattern, c.subject); got != c.want {
+			t.Errorf("%s covers %s: %v", c.pattern, c.subject, got)
+		}
+	}
+}

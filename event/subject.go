@@ -57,3 +57,19 @@ func isToken(s string) bool {
 	}
 	return s != ""
 }
+
+// Covers reports whether every subject of one pattern, which may have the wildcards * and >, is one of another.
+func Covers(pattern, subject string) bool {
+	p, s := strings.Split(pattern, "."), strings.Split(subject, ".")
+	for i, token := range p {
+		switch {
+		case token == ">":
+			return len(s) > i
+		case i >= len(s) || s[i] == ">":
+			return false
+		case token != "*" && token != s[i]:
+			return false
+		}
+	}
+	return len(p) == len(s)
+}
