@@ -100,19 +100,11 @@ func (s *Server) keepLedger(o *opened, accepted bool) (err error) {
 		nc.Close()
 		return err
 	}
-	s.owned.Add(1)
-	for _, r := range removals {
-		if _, err := nc.ChanSubscribe("$JS.API."+r, b.msgs); err != nil {
-			nc.Close()
-			s.owned.Add(-1)
-			return fmt.Errorf("ledger: %w", err)
-		}
-	}
-	if err := nc.FlushTimeout(bookFlush); err != nil { // NATS listens for it before any client can ask
+	if err := b.subscribe(); err != nil {
 		nc.Close()
-		s.owned.Add(-1)
 		return fmt.Errorf("ledger: %w", err)
 	}
+	s.owned.Add(1)
 	b.ended.Go(b.hear)
 	if accepted { // what was is forgotten, and the word is used up
 		b.page.Streams = nil
@@ -124,6 +116,16 @@ func (s *Server) keepLedger(o *opened, accepted bool) (err error) {
 	s.book = b
 	b.ended.Go(b.run)
 	return nil
+}
+
+// subscribe returns when NATS listens for removals, before any client can ask for one.
+func (b *book) subscribe() error {
+	for _, r := range removals {
+		if _, err := b.nc.ChanSubscribe("$JS.API."+r, b.msgs); err != nil {
+			return err
+		}
+	}
+	return b.nc.FlushTimeout(bookFlush)
 }
 
 // stop ends it without a last page.
