@@ -21,7 +21,8 @@ const lockFile = "deltran-bus.lock"
 // takeStore finds the store folder, makes it where it may, and locks it. A folder it made and could not take is gone
 // again.
 func (s *Server) takeStore() error {
-	dir := s.opts.Load().StoreDir
+	o := s.opts.Load()
+	dir := o.StoreDir
 	fresh, err := inspectStore(dir)
 	if err != nil {
 		return fmt.Errorf("store %s: %w", dir, err)
@@ -39,14 +40,14 @@ func (s *Server) takeStore() error {
 		}
 		return fmt.Errorf("store %s: %w", dir, err)
 	}
-	if s.opts.Load().SyncAlways {
+	if o.SyncAlways {
 		for _, d := range made { // its own name has to last as well; a folder above that this user cannot open is not ours to sync
 			_ = syncPath(filepath.Dir(d), true)
 		}
 	}
 	s.taken = time.Now()
 	s.set(func(st *State) {
-		st.Storage = Storage{Dir: dir, New: fresh, SyncAlways: s.opts.Load().SyncAlways, Sync: s.opts.Load().SyncInterval, Limit: s.opts.Load().JetStreamMaxStore}
+		st.Storage = Storage{Dir: dir, New: fresh, SyncAlways: o.SyncAlways, Sync: o.SyncInterval, Limit: o.JetStreamMaxStore}
 	})
 	return nil
 }
