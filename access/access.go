@@ -56,9 +56,10 @@ type Consumer struct {
 type Grant struct {
 	Service   string  `json:"service"`
 	Role      Role    `json:"role,omitempty"`
-	Inside    bool    `json:"inside"`    // in the account of the streams; otherwise in one of its own
-	Publish   []Right `json:"publish"`   // subjects that it may publish and send requests to
-	Subscribe []Right `json:"subscribe"` // subjects that it may subscribe to
+	Inside    bool    `json:"inside"`           // in the account of the streams; otherwise in one of its own
+	Publish   []Right `json:"publish"`          // subjects that it may publish and send requests to
+	Except    []Right `json:"except,omitempty"` // and of those, the ones that it may not
+	Subscribe []Right `json:"subscribe"`        // subjects that it may subscribe to
 }
 
 // A Right is one subject, and why it is needed.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/deltran/deltran-bus/config"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -36,8 +37,8 @@ func TestReplySubjects(t *testing.T) {
 			}
 			for _, r := range g.Publish {
 				subject := strings.NewReplacer("*", "NOTIFICATIONS", ">", "x").Replace(r.Subject)
-				for _, st := range b.cfg.Streams {
-					reply := "events." + strings.ToLower(st.Name) + ".forged"
+				for _, domain := range append(domains(b.cfg), "audit.bus") {
+					reply := "events." + domain + ".forged"
 					if err := nc.PublishRequest(subject, reply, []byte(`{"batch":1,"no_wait":true}`)); err != nil {
 						t.Fatal(err)
 					}
@@ -70,6 +71,14 @@ func TestReplySubjects(t *testing.T) {
 			t.Errorf("%s holds %d forged messages, of which %d by hand", st.Name, n, want)
 		}
 	}
+}
+
+// domains are the second tokens of the streams' subjects.
+func domains(c *config.Config) (out []string) {
+	for _, s := range c.Streams {
+		out = append(out, strings.ToLower(s.Name))
+	}
+	return out
 }
 
 // forged counts the messages of a stream that only an answer can have become: an answer has the subject where it was sent,
@@ -204,25 +213,29 @@ func TestInboxes(t *testing.T) {
 func TestHeaders(t *testing.T) {
 	t.Parallel()
 	b := start(t, declaration)
-	nc := b.connect(t, "token-engine")
-	for i, h := range []nats.Header{
-		{"Nats-Trace-Dest": {"events.audit.forged"}},
-		{"Nats-Trace-Dest": {"events.audit.forged"}, "Nats-Trace-Only": {"true"}},
-		{"Nats-Request-Info": {`{"acc":"$G","svc":"$G"}`}},
-		{"Nats-Rollup": {"all"}},
-		{"Nats-Schedule": {"@every 1s"}, "Nats-Schedule-Target": {"events.audit.forged"}},
+	for _, publisher := range []struct{ service, below, dest string }{
+		{"token-engine", "events.transactions.", "events.audit.forged"}, {"ledger", "events.settlement.", "events.audit.bus.forged"},
 	} {
-		m := &nats.Msg{Subject: fmt.Sprintf("events.transactions.h%d", i), Header: h, Data: []byte("{}")}
-		if err := nc.PublishMsg(m); err != nil {
+		nc := b.connect(t, publisher.service)
+		for i, h := range []nats.Header{
+			{"Nats-Trace-Dest": {publisher.dest}},
+			{"Nats-Trace-Dest": {publisher.dest}, "Nats-Trace-Only": {"true"}},
+			{"Nats-Request-Info": {`{"acc":"$G","svc":"$G"}`}},
+			{"Nats-Rollup": {"all"}},
+			{"Nats-Schedule": {"@every 1s"}, "Nats-Schedule-Target": {publisher.dest}},
+		} {
+			m := &nats.Msg{Subject: fmt.Sprintf("%sh%d", publisher.below, i), Header: h, Data: []byte("{}")}
+			if err := nc.PublishMsg(m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		js, err := jetstream.New(nc)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := js.Publish(t.Context(), "events.transactions.last", []byte("{}")); err != nil {
-		t.Fatal(err)
+		if _, err := js.Publish(t.Context(), publisher.below+"last", []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, s := range b.cfg.Streams {
 		if n := b.forged(t, s.Name); n > 0 {

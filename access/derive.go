@@ -45,6 +45,7 @@ func Derive(services []Service, streams []Stream) ([]Grant, []Mistake) {
 			g.inboxes(s.Name)
 		}
 		g.Publish, g.Subscribe = needed(g.Publish), needed(g.Subscribe)
+		g.except(s.Publishes)
 		grants = append(grants, g)
 		wrong = append(wrong, mistakes(s)...)
 	}
@@ -53,6 +54,22 @@ func Derive(services []Service, streams []Stream) ([]Grant, []Mistake) {
 
 func (g *Grant) publish(subject, why string) {
 	g.Publish = append(g.Publish, Right{Subject: subject, Why: why})
+}
+
+// Records are the subjects of what the bus itself records in stream AUDIT. Nobody who publishes may look as if it were the
+// bus, whatever it publishes beside them.
+func Records() []string {
+	return []string{"events.audit.audit.*", "events.audit.bus.*", "events.audit.client.*", "events.audit.consumer.*", "events.audit.dead-letter.*",
+		"events.audit.jetstream.*", "events.audit.message.*", "events.audit.permission.*", "events.audit.stream.*"}
+}
+
+// except takes the bus's own subjects out of what a service publishes.
+func (g *Grant) except(publishes []string) {
+	for _, own := range Records() {
+		if slices.ContainsFunc(publishes, func(p string) bool { return natsserver.SubjectsCollide(p, own) }) {
+			g.Except = append(g.Except, Right{Subject: own, Why: "the bus's own records"})
+		}
+	}
 }
 
 func (g *Grant) ask(subject, why string, answers int) {

@@ -58,6 +58,11 @@ password = "env:MATRIX_PASSWORD"
 publishes = ["events.>"]
 
 [[services]]
+name = "ledger"
+password = "env:MATRIX_PASSWORD"
+publishes = ["events.audit.>", "events.settlement.*"]
+
+[[services]]
 name = "auditor"
 password = "env:MATRIX_PASSWORD"
 role = "observer"
@@ -100,6 +105,10 @@ func matrix(c *config.Config, s access.Service) (all []attempt) {
 		for _, subject := range []string{domain + ".created", domain + ".case.raised", domain + ".a.b.c"} {
 			add(publishes(subject), "publish", subject, "{}")
 		}
+	}
+	for _, own := range []string{"audit.incomplete", "bus.started", "client.rejected", "consumer.deleted", "dead-letter.redriven", "jetstream.refused",
+		"message.deleted", "permission.denied", "stream.purged"} { // that are looked at by whoever wants to know what happened
+		add(s.Role == access.Admin, "pretend to be the bus", "events.audit."+own, "{}")
 	}
 	consumes := func(name string) bool { return slices.Contains(s.Consumes, name) }
 	for _, st := range c.Streams {

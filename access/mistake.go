@@ -32,6 +32,10 @@ func wrongSubject(s Service, i int, streams []Stream) (Mistake, bool) {
 		m.Message = fmt.Sprintf("%q is not for services; they publish to streams, by subjects whose first token is theirs", subject)
 		return m, true
 	}
+	if slices.ContainsFunc(Records(), func(own string) bool { return natsserver.SubjectMatchesFilter(subject, own) }) {
+		m.Message = fmt.Sprintf("%q is where the bus itself records, and nobody else; publish to another subject below events.audit", subject)
+		return m, true
+	}
 	for j, other := range s.Publishes[:i] {
 		covered := natsserver.SubjectMatchesFilter(subject, other) || natsserver.SubjectMatchesFilter(other, subject)
 		if natsserver.IsValidSubject(other) && natsserver.SubjectsCollide(other, subject) && !covered {

@@ -268,7 +268,11 @@ func logins(s access.Service, g access.Grant, taken map[string]bool) (users []an
 		}
 		return map[string]any{"allow": list}
 	}
-	permissions := map[string]any{"publish": subjects(g.Publish), "subscribe": subjects(g.Subscribe)}
+	publish := subjects(g.Publish)
+	if len(g.Except) > 0 {
+		publish["deny"] = subjects(g.Except)["allow"]
+	}
+	permissions := map[string]any{"publish": publish, "subscribe": subjects(g.Subscribe)}
 	at := path{"services", s.Name}
 	add := func(login string, user map[string]any) {
 		if !taken[login] {

@@ -123,6 +123,7 @@ func (r rights) write(w io.Writer) error {
 	}
 	lines("logs in by", r.Logins...)
 	subjects("publish", r.Publish)
+	subjects("but not", r.Except)
 	subjects("subscribe", r.Subscribe)
 	if err := tw.Flush(); err != nil {
 		return err
