@@ -28,6 +28,7 @@ type record struct {
 	Missing    string     `json:"missing,omitempty"`
 	Advisory   uint64     `json:"advisory,omitempty"` // its sequence in AUDIT
 	To         *placement `json:"to,omitempty"`       // where a redriven one is now
+	After      *placement `json:"after,omitempty"`    // where its stream ended before it was redriven
 	Reason     string     `json:"reason,omitempty"`   // why it was dismissed
 }
 
@@ -43,25 +44,33 @@ func (l Letter) record() record {
 	}
 }
 
-// keep publishes a record on events.audit.dead-letter.<action>. The id is made of what happened, so that saying it a
-// second time adds nothing. A payment's events and what became of them have its correlation id in common.
+// keep publishes a record on events.audit.dead-letter.<action>.
 func (r record) keep(ctx context.Context, js jetstream.JetStream, action, happening string, l Letter) error {
-	e, err := event.New("dead-letter."+action, source, r)
+	m, err := r.message(action, records+"."+action, happening, l)
 	if err != nil {
 		return err
+	}
+	if _, err := js.PublishMsg(ctx, m, jetstream.WithExpectStream(Audit)); err != nil {
+		return fmt.Errorf("stream %s: record of letter %s: %w", Audit, l.ID, err)
+	}
+	return nil
+}
+
+// message is a record as an event. The id is made of what happened, so that saying it a second time adds nothing. A
+// payment's events and what became of them have its correlation id in common.
+func (r record) message(action, subject, happening string, l Letter) (*nats.Msg, error) {
+	e, err := event.New("dead-letter."+action, source, r)
+	if err != nil {
+		return nil, err
 	}
 	e.ID = uuid(action + " " + happening)
 	if original, err := event.Decode(l.Data); err == nil {
 		e.Metadata.CorrelationID = original.Metadata.CorrelationID
 	}
-	payload, err := e.Encode()
-	if err != nil {
-		return err
-	}
-	if _, err := js.Publish(ctx, records+"."+action, payload, jetstream.WithMsgID(e.ID), jetstream.WithExpectStream(Audit)); err != nil {
-		return fmt.Errorf("stream %s: record of letter %s: %w", Audit, l.ID, err)
-	}
-	return nil
+	m := nats.NewMsg(subject)
+	m.Header.Set(nats.MsgIdHdr, e.ID)
+	m.Data, err = e.Encode()
+	return m, err
 }
 
 // uuid is a UUID of version 8 that is always the same for the same text.

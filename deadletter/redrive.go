@@ -71,36 +71,73 @@ func wants(c jetstream.ConsumerConfig, subject string) bool {
 	return len(filters) == 0 || slices.ContainsFunc(filters, func(f string) bool { return event.Covers(f, subject) })
 }
 
-// Redrive publishes a letter's message once more, records that, and erases the letter, in this order. Done again after it was
-// interrupted it goes on where it was: the message is not stored twice as long as its stream's duplicate_window knows it.
-func (ls *Letters) Redrive(ctx context.Context, l Letter) (*jetstream.PubAck, error) {
+// Redrive notes that it begins, publishes a letter's message once more, records that, and erases the letter, in this order.
+// Done again after it was interrupted, at any step and however long ago, it goes on where it was: from the note it knows where
+// to look for the message. It is ErrUnclear if the message may have been there and is there no more; with perhapsTwice it is
+// sent then.
+func (ls *Letters) Redrive(ctx context.Context, l Letter, perhapsTwice bool) (*jetstream.PubAck, error) {
 	if l.Missing != "" {
 		return nil, fmt.Errorf("letter %s: there is nothing to redrive: %s", l.ID, l.Missing)
 	}
-	ack, err := ls.js.PublishMsg(ctx, l.again())
+	after, noted, before, err := ls.begin(ctx, l)
 	if err != nil {
-		return nil, fmt.Errorf("letter %s: publish on %s: %w", l.ID, l.Subject, err)
+		return nil, err
+	}
+	var ack *jetstream.PubAck
+	recorded := false
+	if before {
+		if ack, err = ls.sent(ctx, l, after); err != nil && !(perhapsTwice && errors.Is(err, ErrUnclear)) {
+			return nil, err
+		}
+	}
+	if ack != nil {
+		recorded, err = ls.recordedSince(ctx, l, noted)
+	} else if ack, err = ls.js.PublishMsg(ctx, l.again()); err != nil {
+		err = fmt.Errorf("letter %s: publish on %s: %w", l.ID, l.Subject, err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	r := l.record()
 	r.To = &placement{ack.Stream, ack.Sequence}
-	if err := ls.finish(ctx, l, r, "redriven"); err != nil {
-		return ack, fmt.Errorf("%w; its message is in stream %s at %d: redrive it again to finish, soon, before the duplicate_window forgets it", err, ack.Stream, ack.Sequence)
+	if !recorded {
+		err = r.keep(ctx, ls.js, "redriven", l.happening(), l)
+	}
+	if err == nil {
+		err = ls.erase(ctx, l)
+	}
+	if err != nil {
+		return ack, fmt.Errorf("%w; its message is in stream %s at %d: redrive it again to finish", err, ack.Stream, ack.Sequence)
 	}
 	return ack, nil
 }
 
-// Dismiss records why nothing is done about a letter, and erases it.
+// Dismiss records why nothing is done about a letter, and erases it. One whose message was sent before a redrive was
+// interrupted is not dismissed.
 func (ls *Letters) Dismiss(ctx context.Context, l Letter, reason string) error {
-	r := l.record()
-	r.Reason = reason
-	return ls.finish(ctx, l, r, "dismissed")
-}
-
-// finish records what was done, and overwrites the letter.
-func (ls *Letters) finish(ctx context.Context, l Letter, r record, action string) error {
-	if err := r.keep(ctx, ls.js, action, l.happening(), l); err != nil {
+	after, _, err := ls.begun(ctx, l)
+	if err != nil {
 		return err
 	}
+	if after != nil {
+		ack, err := ls.sent(ctx, l, *after)
+		if err != nil && !errors.Is(err, ErrUnclear) {
+			return err
+		}
+		if ack != nil {
+			return fmt.Errorf("letter %s: a redrive was interrupted when its message was in stream %s at %d already: redrive it again to finish", l.ID, ack.Stream, ack.Sequence)
+		}
+	}
+	r := l.record()
+	r.Reason = reason
+	if err := r.keep(ctx, ls.js, "dismissed", l.happening(), l); err != nil {
+		return err
+	}
+	return ls.erase(ctx, l)
+}
+
+// erase overwrites the letter.
+func (ls *Letters) erase(ctx context.Context, l Letter) error {
 	err := ls.st.SecureDeleteMsg(ctx, l.Number)
 	if err == nil {
 		return nil

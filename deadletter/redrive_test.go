@@ -35,7 +35,7 @@ func TestRedrive(t *testing.T) {
 	l := letters(t, bus, 1)[0]
 	ls := open(t, bus)
 	for range 2 { // the second time as after a kill: the letter was read before
-		ack, err := ls.Redrive(t.Context(), l)
+		ack, err := ls.Redrive(t.Context(), l, false)
 		if err != nil || ack.Stream != "PAYMENTS" || ack.Sequence != 2 {
 			t.Fatalf("%+v %v", ack, err)
 		}
@@ -63,7 +63,7 @@ func TestRedrive(t *testing.T) {
 		t.Fatal(err)
 	}
 	l = letters(t, bus, 1)[0]
-	if _, err := open(t, bus).Redrive(t.Context(), l); err != nil {
+	if _, err := open(t, bus).Redrive(t.Context(), l, false); err != nil {
 		t.Fatal(err)
 	}
 	got = stored(t, bus, "PAYMENTS", "events.payments.made")
@@ -128,7 +128,7 @@ func TestNothingToRedrive(t *testing.T) {
 	collect(t, bus, deadletter.Options{})
 	l := letters(t, bus, 1)[0]
 	ls := open(t, bus)
-	if _, err := ls.Redrive(t.Context(), l); err == nil || !strings.Contains(err.Error(), "there is nothing to redrive: stream PAYMENTS was gone") {
+	if _, err := ls.Redrive(t.Context(), l, false); err == nil || !strings.Contains(err.Error(), "there is nothing to redrive: stream PAYMENTS was gone") {
 		t.Errorf("%v", err)
 	}
 	for range 2 { // the second time it is gone already

@@ -30,7 +30,8 @@ func deadLetterCommands() []*cli.Command {
 		{Name: "show", Usage: "print one: headers and payload as they are", ArgsUsage: lettersUsage, Flags: remoteFlags(), Action: withRemote(showLetter)},
 		{Name: "redrive", Usage: "publish them once more where they came from", ArgsUsage: lettersUsage, Action: withRemote(redriveLetters), Flags: remoteFlags(append(chooseFlags(true), dry,
 			&cli.Float64Flag{Name: "rate", Value: 100, Usage: "at most `N` a second; 0 for as fast as it goes"},
-			&cli.BoolFlag{Name: "to-all", Usage: "although other consumers of the stream get them too"})...)},
+			&cli.BoolFlag{Name: "to-all", Usage: "although other consumers of the stream get them too"},
+			&cli.BoolFlag{Name: "perhaps-twice", Usage: "also what an interrupted redrive may have sent, where the stream cannot tell any more"})...)},
 		{Name: "dismiss", Usage: "erase them, and record why", ArgsUsage: lettersUsage, Flags: remoteFlags(append(chooseFlags(true), dry, reason)...), Action: withRemote(dismissLetters)},
 	}
 }

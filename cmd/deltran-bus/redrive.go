@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -68,8 +67,12 @@ func redriveLetters(c *cli.Context, r *remote) error {
 		pace := newPace(c.Float64("rate"))
 		defer pace.stop()
 		for _, l := range ahead {
-			ack, err := sendAgain(c.Context, ls, l, pace)
+			ack, err := sendAgain(c, ls, l, pace)
 			if errors.Is(err, deadletter.ErrNone) { // somebody else was quicker
+				continue
+			}
+			if errors.Is(err, deadletter.ErrUnclear) {
+				out.Left = append(out.Left, failureJSON{l.ID.String(), err.Error() + "; --perhaps-twice sends it"})
 				continue
 			}
 			if err != nil {
@@ -101,15 +104,15 @@ func redriveLetters(c *cli.Context, r *remote) error {
 }
 
 // sendAgain reads a letter as a whole, and redrives it.
-func sendAgain(ctx context.Context, ls *deadletter.Letters, l deadletter.Letter, pace pace) (*jetstream.PubAck, error) {
-	if err := pace.wait(ctx); err != nil {
+func sendAgain(c *cli.Context, ls *deadletter.Letters, l deadletter.Letter, pace pace) (*jetstream.PubAck, error) {
+	if err := pace.wait(c.Context); err != nil {
 		return nil, err
 	}
-	whole, err := ls.Get(ctx, strconv.FormatUint(l.Number, 10))
+	whole, err := ls.Get(c.Context, strconv.FormatUint(l.Number, 10))
 	if err != nil {
 		return nil, err
 	}
-	return ls.Redrive(ctx, whole)
+	return ls.Redrive(c.Context, whole, c.Bool("perhaps-twice"))
 }
 
 // asStored compares letters by when their messages were stored the first time: a consumer gives up on several at once in
