@@ -35,6 +35,9 @@ func Bare(s *Server) { s.bare = true }
 
 var PauseAfter = pauseAfter
 
+// PauseAt is how long the bus looks away from a volume with so much free.
+func PauseAt(free uint64) time.Duration { return pauseAt(free, bounds{keep: 1}) }
+
 // Look is one look at the store's volume, as the bus takes it all the time.
 func (s *Server) Look() { s.space.turn(time.Now()) }
 

@@ -142,7 +142,8 @@ func pauseAt(free uint64, b bounds) time.Duration {
 	if b.keep == 0 {
 		return lookSeldom
 	}
-	return min(max(time.Duration(free)*time.Second/(4*lightSpeed), lookOften), lookSeldom)
+	full := float64(free) / lightSpeed // seconds; in nanoseconds an int64 would not hold what is free
+	return time.Duration(min(max(full/4, lookOften.Seconds()), lookSeldom.Seconds()) * float64(time.Second))
 }
 
 // look asks the volume. One that does not answer is taken for one with room: it is said once.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"strings"
@@ -333,4 +334,18 @@ func batch(nc *nats.Conn, subject, id string, n int) (a ack, err error) {
 		}
 	}
 	return a, nil
+}
+
+// A volume is looked at the less often the more of it is free: each look costs, and wakes the process.
+func TestLooksLessOftenTheMoreIsFree(t *testing.T) {
+	t.Parallel()
+	const gib = 1 << 30
+	for free, want := range map[uint64]time.Duration{
+		0: time.Millisecond, 1 << 20: time.Millisecond, gib: 125 * time.Millisecond, 4 * gib: 500 * time.Millisecond,
+		8 * gib: time.Second, 45 * gib: time.Second, 100 << 40: time.Second, math.MaxUint64: time.Second,
+	} {
+		if got := server.PauseAt(free); got != want {
+			t.Errorf("with %d bytes free the next look is after %v; want %v", free, got, want)
+		}
+	}
 }
