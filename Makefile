@@ -5,7 +5,7 @@ BIN     ?= bin
 ROUNDS  ?=
 ARGS    ?=
 
-.PHONY: help build test race lint fuzz cross smoke interop powercut powercut-disk crash deploy-check bench bench-startup ci clean
+.PHONY: help build test race lint fuzz cross smoke interop powercut powercut-disk crash fuzzwire deploy-check bench bench-startup ci clean
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,9 @@ powercut-disk: build ## the same on ext4 and xfs, stopped by the kernel (ROUNDS=
 
 crash: build ## kill the bus under load and while it starts (ROUNDS=10)
 	go run ./scripts/crash -bus $(BIN)/deltran-bus -bin $(BIN) -rounds $(or $(ROUNDS),10) $(ARGS)
+
+fuzzwire: build ## speak broken NATS and HTTP to the bus beside clients that behave (ARGS='-for 10m')
+	go run ./scripts/fuzzwire -bus $(BIN)/deltran-bus $(ARGS)
 
 deploy-check: ## check the image, the compose file and the systemd unit in deploy/
 	scripts/deploy-check

@@ -61,7 +61,7 @@ func (w *Witness) Refused(until int, why error) Result {
 // Check looks for everything that was acknowledged until then. Whole reads the streams from their beginning; otherwise only
 // what no check has seen yet, and the counts of the rest.
 func (w *Witness) Check(ctx context.Context, url string, until int, whole bool) (res Result, err error) {
-	nc, err := connect(url, func() {})
+	nc, err := w.connect(url, func() {})
 	if err != nil {
 		return res, err
 	}
@@ -194,7 +194,7 @@ func lowest(want map[uint64]promise) (least uint64) {
 // Repeat publishes again, with their ids, the last messages acknowledged until then, and expects to be told that they are
 // there: a publisher that was not told before the crash does the same.
 func (w *Witness) Repeat(ctx context.Context, url string, until int) (res Result, err error) {
-	nc, err := connect(url, func() {})
+	nc, err := w.connect(url, func() {})
 	if err != nil {
 		return res, err
 	}

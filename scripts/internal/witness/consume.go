@@ -18,7 +18,7 @@ const ackWait = time.Second
 func (w *Witness) consume(ctx context.Context, url string, r *record) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	nc, err := connect(url, cancel)
+	nc, err := w.connect(url, cancel)
 	if err != nil {
 		return nil
 	}
@@ -92,7 +92,7 @@ func (w *Witness) take(ctx context.Context, r *record, m jetstream.Msg, how int)
 // Drain fetches until everything that the consumers' streams hold has come, but for what they had acknowledged by then. What
 // does not come is an error: the server skips it. Only with Now is that noted, because the store goes on.
 func (w *Witness) Drain(ctx context.Context, url string, until int) error {
-	nc, err := connect(url, func() {})
+	nc, err := w.connect(url, func() {})
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (w *Witness) consumed(r *record, number uint64) {
 
 // Take fetches so many messages from each consumer and has all but the first acknowledged.
 func (w *Witness) Take(ctx context.Context, url string, each int) error {
-	nc, err := connect(url, func() {})
+	nc, err := w.connect(url, func() {})
 	if err != nil {
 		return err
 	}

@@ -80,9 +80,9 @@ func (w *Witness) Publish(ctx context.Context, url string, each int) error {
 }
 
 // connect calls gone when the connection is; it does not look for another server, and says nothing of how the first one went.
-func connect(url string, gone func()) (*nats.Conn, error) {
-	return nats.Connect(url, nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { gone() }),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+func (w *Witness) connect(url string, gone func()) (*nats.Conn, error) {
+	return nats.Connect(url, append([]nats.Option{nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { gone() }),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}, w.Login...)...)
 }
 
 // A publisher has one connection and one stream.
@@ -104,7 +104,7 @@ func (w *Witness) publish(ctx context.Context, url string, r *record, writer, co
 	p := &publisher{record: r, w: w, writer: writer, inbox: nats.NewInbox(), slots: make(chan struct{}, r.Window),
 		gone: make(chan struct{}), waiting: map[string][]message{}}
 	var err error
-	if p.nc, err = connect(url, func() { close(p.gone) }); err != nil {
+	if p.nc, err = w.connect(url, func() { close(p.gone) }); err != nil {
 		return nil // it is gone before we came
 	}
 	defer p.nc.Close()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -31,6 +32,8 @@ const Consumer = "witness"
 
 // A Witness knows what was acknowledged. Its streams are there only when Create says so.
 type Witness struct {
+	Login []nats.Option // how it comes in, beside the URL
+
 	now      func() int
 	patience int // how often a consumer may have nothing to give before that counts as skipped, a second each
 
