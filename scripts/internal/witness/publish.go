@@ -10,9 +10,15 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	batchIncomplete = 10176            // JSAtomicPublishIncompleteBatchErr
+	patience        = 30 * time.Second // for a server that stops
 )
 
 // Create makes what the server does not have by itself: streams first, then consumers. What is there already is left.
@@ -203,8 +209,10 @@ func (p *publisher) answered(m *nats.Msg) {
 	case err != nil:
 		p.fail(fmt.Errorf("publish to %s: answered %q: %w", p.Subject, m.Data, err))
 		return
-	case ack.Error != nil && ack.Error.Code == 503:
-		return // it is stopping
+	case ack.Error != nil && (ack.Error.Code == 503 || ack.Error.ErrorCode == batchIncomplete):
+		// It is stopping, and has dropped the batches that were under way; if it is not, the answer stands.
+		time.AfterFunc(patience, func() { p.fail(fmt.Errorf("publish to %s: %w", p.Subject, ack.Error)) })
+		return
 	case ack.Error != nil:
 		p.fail(fmt.Errorf("publish to %s: %w", p.Subject, ack.Error))
 		return
