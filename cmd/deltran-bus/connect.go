@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -126,6 +128,9 @@ func (r *remote) connect(c *cli.Context, server string, refused context.CancelCa
 	}
 	if r.nc, err = nats.Connect(server, opts...); err != nil {
 		return unreachable(server, err)
+	}
+	if strings.ContainsRune(server, '@') && slices.ContainsFunc(os.Args, func(arg string) bool { return strings.HasSuffix(arg, server) }) {
+		fmt.Fprintln(c.App.ErrWriter, "deltran-bus: what logs in stands among the arguments, where everybody on this machine sees it; NATS_URL keeps it from them")
 	}
 	if r.js, err = jetstream.New(r.nc, jetstream.WithDefaultTimeout(c.Duration("timeout"))); err != nil {
 		r.nc.Close()

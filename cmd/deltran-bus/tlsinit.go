@@ -30,7 +30,7 @@ func tlsInitFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "host", Usage: "`NAME` or address that clients connect to; beside localhost and this machine's name"},
 		&cli.StringSliceFlag{Name: "client", Usage: "also make a certificate for the client `NAME`: CN=NAME"},
 		&cli.IntFlag{Name: "days", Value: 365, Usage: "how many days the certificates are good; the authority is for ten years"},
-		&cli.BoolFlag{Name: "renew", Usage: "make server and clients new certificates, by the authority that there is"},
+		&cli.BoolFlag{Name: "renew", Usage: "make server and clients new certificates, by the authority that there is; the server's keeps its names"},
 	}
 }
 
@@ -56,12 +56,16 @@ func tlsInit(c *cli.Context) error {
 		}
 	}
 	a := &authority{dir: c.String("dir"), days: days}
-	if err := a.open(); err != nil {
+	had, err := a.named(c.StringSlice("host"), c.Bool("renew"))
+	if err == nil {
+		err = a.open()
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", a.dir, err)
 	}
 	server := &x509.Certificate{Subject: pkix.Name{CommonName: "deltran-bus"}}
-	server.DNSNames, server.IPAddresses = hosts(c.StringSlice("host"))
-	err := a.issue("server", server, c.Bool("renew"), x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth) // both: routes
+	server.DNSNames, server.IPAddresses = hosts(append(had, c.StringSlice("host")...))
+	err = a.issue("server", server, c.Bool("renew"), x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth) // both: routes
 	for _, name := range clients {
 		if err == nil {
 			err = a.issue(name, &x509.Certificate{Subject: pkix.Name{CommonName: name}}, c.Bool("renew"), x509.ExtKeyUsageClientAuth)
@@ -93,6 +97,32 @@ func tomlQuote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
+// named are the names and addresses in the server's certificate, if there is one. Another that is asked for takes a new one.
+func (a *authority) named(asked []string, renew bool) (names []string, err error) {
+	text, err := os.ReadFile(a.path("server.pem"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	block, _ := pem.Decode(text)
+	if err != nil || block == nil {
+		return nil, errors.Join(errors.New("server.pem is not a certificate; move it away"), plainPath(err))
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("server.pem: %w; move it away", err)
+	}
+	for _, name := range asked {
+		if err := cert.VerifyHostname(name); err != nil && !renew {
+			return nil, fmt.Errorf("server.pem: %w; --renew makes one that is good for %s as well", err, name)
+		}
+	}
+	names = cert.DNSNames
+	for _, addr := range cert.IPAddresses {
+		names = append(names, addr.String())
+	}
+	return names, nil
+}
+
 // hosts are the names and addresses of a server: those asked for, this machine's, and itself.
 func hosts(asked []string) (names []string, addrs []net.IP) {
 	all := append([]string{"localhost", "127.0.0.1", "::1"}, asked...)
@@ -101,7 +131,9 @@ func hosts(asked []string) (names []string, addrs []net.IP) {
 	}
 	for _, h := range all {
 		if ip := net.ParseIP(h); ip != nil {
-			addrs = append(addrs, ip)
+			if !slices.ContainsFunc(addrs, ip.Equal) {
+				addrs = append(addrs, ip)
+			}
 		} else if h != "" && !slices.Contains(names, h) {
 			names = append(names, h)
 		}
