@@ -51,7 +51,8 @@ func mounted(t testing.TB, what string, args ...string) (dir string) {
 		t.Skipf("NOT RUN: mount: %v %s", err, out)
 	}
 	t.Cleanup(func() {
-		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+		// Lazily: it is busy while a test beside this one starts a program, which between fork and exec has our files as well.
+		if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {
 			t.Errorf("umount: %v %s", err, out)
 		}
 	})
@@ -185,8 +186,8 @@ func TestOwnPublishersFillTheVolume(t *testing.T) {
 		defer nc.Close()
 		own := js(t, s)
 		publishers := map[string]*publisher{
-			"RISK": {subject: "events.risk.a", size: 900}, "CLEARING": {subject: "events.clearing.a", size: 60_000}, "AUDIT": {subject: "events.audit.a", size: 1 << 20},
-		}
+			"AUDIT": {subject: "events.audit.a", size: 900}, "RISK": {subject: "events.risk.a", size: 60_000}, "CLEARING": {subject: "events.clearing.a", size: 1 << 20},
+		} // nearly all is in the two that can be purged
 		quit := make(chan struct{})
 		var refusals atomic.Int64
 		var all sync.WaitGroup
@@ -220,12 +221,14 @@ func TestOwnPublishersFillTheVolume(t *testing.T) {
 			t.Logf("%s: %d acknowledged, %d refused; %d of %d kept bytes left", stream, len(p.acked), p.refusals, free, st.Keep)
 		}
 
-		risk, err := own.Stream(context.Background(), "CLEARING")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := risk.Purge(context.Background()); err != nil {
-			t.Fatal(err)
+		for _, name := range []string{"CLEARING", "RISK"} {
+			stream, err := own.Stream(context.Background(), name)
+			if err == nil {
+				err = stream.Purge(context.Background())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
 		}
 		freed := time.Now()
 		until(t, "publishing goes on", func() bool { _, err := own.Publish(context.Background(), "events.risk.a", nil); return err == nil })

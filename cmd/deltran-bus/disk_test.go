@@ -35,7 +35,7 @@ func (s *script) volume(args []string) {
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+args[1], "tmpfs", dir).CombinedOutput(); err != nil {
 		s.Fatalf("mount: %v %s", err, out)
 	}
-	s.held = append(s.held, func() { _ = exec.Command("umount", dir).Run() })
+	s.held = append(s.held, func() { _ = exec.Command("umount", "-l", dir).Run() })
 }
 
 // fill is another program, which takes what is left of a volume, to the last byte.
