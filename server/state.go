@@ -45,6 +45,7 @@ type Storage struct {
 	New        bool   // nothing was there
 	SyncAlways bool   // every publish is on the disk before it is acknowledged
 	Sync       time.Duration
+	Encrypted  bool
 	Limit      int64 // bytes that file streams may take; max_file_store
 }
 

@@ -47,7 +47,7 @@ func (s *Server) takeStore() error {
 	}
 	s.taken = time.Now()
 	s.set(func(st *State) {
-		st.Storage = Storage{Dir: dir, New: fresh, SyncAlways: o.SyncAlways, Sync: o.SyncInterval, Limit: o.JetStreamMaxStore}
+		st.Storage = Storage{Dir: dir, New: fresh, SyncAlways: o.SyncAlways, Sync: o.SyncInterval, Encrypted: o.JetStreamKey != "", Limit: o.JetStreamMaxStore}
 	})
 	return nil
 }

@@ -83,6 +83,9 @@ func (b *bus) storageRows(w io.Writer, st server.Storage) {
 	if !st.SyncAlways {
 		sync = fmt.Sprintf("sync every %s: a power cut can take that much of what was acknowledged", config.FormatDuration(st.Sync))
 	}
+	if st.Encrypted {
+		found += ", encrypted"
+	}
 	row(w, "storage", st.Dir+" ("+found+")", sync)
 	if weak := lessDurable(b.srv.Config().Streams); len(weak) > 0 {
 		row(w, "", "not so "+short(weak))

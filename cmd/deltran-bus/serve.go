@@ -84,9 +84,9 @@ func serve(c *cli.Context) (err error) {
 		case <-hup:
 			b.reload("SIGHUP", b.load)
 		case <-b.files.due():
-			if b.files.changed(b.srv.Config()) {
-				b.log.Info("a file that the configuration names has changed")
-				b.reload("a file that the configuration names has changed", b.judge)
+			if files := strings.Join(b.files.changed(b.srv.Config()), ", "); files != "" {
+				b.log.Info("what the configuration names has changed", "files", files)
+				b.reload(files+" changed", b.judge)
 			}
 		case <-daily.C:
 			b.logExpiry(b.srv.Config())

@@ -42,17 +42,22 @@ func (w *watcher) due() <-chan time.Time {
 	return w.tick.C
 }
 
-// changed reports whether the files are others than those taken, and the same as at the last look: a certificate and its
+// changed are the files, in order, that are others than those taken and the same as at the last look: a certificate and its
 // key are two files, written one after the other. What changed is reported once.
-func (w *watcher) changed(cfg *config.Config) bool {
+func (w *watcher) changed(cfg *config.Config) (files []string) {
 	now := sums(cfg.Files())
 	settled := maps.Equal(now, w.seen)
 	w.seen = now
-	if !settled || maps.Equal(now, w.taken) {
-		return false
+	if !settled {
+		return nil
+	}
+	for _, name := range cfg.Files() {
+		if now[name] != w.taken[name] {
+			files = append(files, name)
+		}
 	}
 	w.taken = now
-	return true
+	return files
 }
 
 // sums is what is in the files; of one that cannot be read, nothing.
