@@ -188,16 +188,19 @@ func (w *Witness) Take(ctx context.Context, url string, each int) error {
 		if err != nil {
 			return err
 		}
-		batch, err := consumer.FetchNoWait(each)
+		batch, err := consumer.Fetch(each, jetstream.FetchMaxWait(10*time.Second)) // all of them: it waits for none if they are there
 		if err != nil {
 			return err
 		}
-		how := 0
+		taken := 0
 		for m := range batch.Messages() {
-			if err := w.take(ctx, r, m, how); err != nil {
+			if err := w.take(ctx, r, m, min(taken, 1)); err != nil {
 				return err
 			}
-			how = 1
+			taken++
+		}
+		if taken < each {
+			return fmt.Errorf("consumer %s/%s gave %d messages of %d: %v", r.Config.Name, Consumer, taken, each, batch.Error())
 		}
 	}
 	return nil
