@@ -182,11 +182,19 @@ func (b Break) String() string {
 type Proof struct {
 	Chains []Chain `json:"chains"`
 	Foul   []Break `json:"foul,omitempty"` // records that belong to no chain and look as if they did; 100 at most
+
+	messages uint64 // in the stream, also other ones
 }
 
 // Sound reports whether nothing is wrong with what was found.
 func (p Proof) Sound() bool {
 	return len(p.Foul) == 0 && !slices.ContainsFunc(p.Chains, func(c Chain) bool { return c.Break != nil })
+}
+
+// New reports whether all that the stream holds is one bus's sound chain of records, from the first on: nobody else has put
+// anything there yet.
+func (p Proof) New() bool {
+	return p.Sound() && len(p.Chains) == 1 && p.Chains[0].First == 1 && uint64(p.Chains[0].Records) == p.messages
 }
 
 // Verify reads every record and holds it against its chain. heads are ends of chains that are known to be genuine: where
@@ -198,6 +206,7 @@ func Verify(ctx context.Context, js jetstream.JetStream, heads []Head) (Proof, e
 		return p, fmt.Errorf("stream %s: %w", Stream, err)
 	}
 	state := stream.CachedInfo().State
+	p.messages = state.Msgs
 	for m, err := range scan(ctx, stream, Subjects(), state.FirstSeq, state.LastSeq) {
 		if err != nil {
 			return p, err
@@ -243,7 +252,7 @@ func (p *Proof) check(m *jetstream.RawStreamMsg, first uint64) {
 		if l.number > 1 && first <= 1 && m.Sequence <= first {
 			p.Chains[i].Break = &Break{m.Sequence, l.number, fmt.Sprintf("records 1 to %d are missing, and nothing has expired: the stream was made anew", l.number-1)}
 		} else if l.number > 1 {
-			p.Chains[i].Note = fmt.Sprintf("records 1 to %d have expired", l.number-1)
+			p.Chains[i].Note = fmt.Sprintf("records 1 to %d are no longer there: they expired, or a restore replaced them", l.number-1)
 		}
 	} else if c := &p.Chains[i]; c.Break == nil {
 		switch {

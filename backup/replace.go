@@ -22,6 +22,7 @@ type old struct {
 // look finds what stands in the way, and refuses what may not be taken out of it. It changes nothing.
 func (r *restore) look(ctx context.Context) error {
 	var errs []error
+	var held string // what holds messages
 	for _, t := range r.targets {
 		info, err := r.info(ctx, t.name, false)
 		if isAPI(err, errStreamNotFound) {
@@ -37,11 +38,38 @@ func (r *restore) look(ctx context.Context) error {
 		o := &old{name: t.name, cfg: cfg.unparked(), state: info.State, parked: cfg.noted(notedParked) != "",
 			pristine: info.State.LastSeq == 0 || cfg.noted(notedRestoring) != ""}
 		if !o.pristine && !r.o.Replace {
+			held = o.name
 			errs = append(errs, fmt.Errorf("stream %s is %w, and holds %s; --replace puts the archive's in its place, --stream %s --as NAME beside it", t.name, ErrExists, count(info.State.Msgs), t.from.Name))
 		}
 		r.old = append(r.old, o)
 	}
+	if len(errs) == 1 && r.o.Own != nil {
+		switch own, err := r.new(ctx, held); {
+		case err != nil:
+			return err
+		case own:
+			return nil
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// new reports whether the bus has nothing yet but its own records, in that stream.
+func (r *restore) new(ctx context.Context, own string) (bool, error) {
+	all, err := r.client.streams(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, info := range all {
+		cfg, err := parseConfig(info.Config)
+		if err != nil {
+			return false, err
+		}
+		if cfg.text("name") != own && info.State.LastSeq > 0 && cfg.noted(notedRestoring) == "" {
+			return false, nil
+		}
+	}
+	return r.o.Own(ctx, own)
 }
 
 // clear makes way: what is there is kept in an archive, takes no publishes any more, and goes.

@@ -20,6 +20,7 @@ type RestoreOptions struct {
 	Streams  []string                         // by name; none: all
 	As       string                           // the name that the one stream gets
 	Replace  bool                             // put them in the place of those that are there
+	Own      Own                              // which stream a new bus has messages of its own in; nil: none
 	Expire   bool                             // keep max_age as it was, although messages expire on arrival
 	Version  string                           // of the program, for the archive of what is replaced
 	Stdin    io.Reader                        // what the file "-" is
@@ -28,6 +29,10 @@ type RestoreOptions struct {
 	Wait     time.Duration                    // for each answer; default 30 s
 	Progress func(Progress)
 }
+
+// Own reports whether a stream holds nothing but what the bus has written there about itself. Where no other stream ever held a
+// message, that one gives way without Replace, and is kept as with it.
+type Own func(ctx context.Context, stream string) (bool, error)
 
 // Restored is what Restore did.
 type Restored struct {
@@ -51,7 +56,7 @@ type RestoredStream struct {
 // nats-server and compared message by message, then all are sent, and only when all of them have arrived they are made to
 // stand, one right after the other. Whoever ends this before, however, leaves nothing behind.
 //
-// A stream that is there already is an ErrExists, unless it never held a message, or with Replace: that one is written
+// A stream that is there already is an ErrExists, unless it never held a message, is the Own of a new bus, or with Replace: that one is written
 // into an archive beside the file first, takes no publishes any more, and comes back if anything fails.
 func Restore(ctx context.Context, nc *nats.Conn, file string, o RestoreOptions) (*Restored, error) {
 	src, err := open(file, o.Stdin, o.Temp)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/deltran/deltran-bus/audit"
 	"github.com/deltran/deltran-bus/backup"
 	"github.com/deltran/deltran-bus/server"
 	"github.com/dustin/go-humanize"
@@ -200,6 +202,13 @@ func backupRestore(c *cli.Context, r *remote) error {
 	out, err := backup.Restore(c.Context, r.nc, file, backup.RestoreOptions{
 		Streams: c.StringSlice("stream"), As: c.String("as"), Replace: c.Bool("replace"), Expire: c.Bool("expire"), Version: version(),
 		Stdin: c.App.Reader, Temp: c.String("tmp"), Free: freeIn, Wait: c.Duration("timeout"), Progress: progress,
+		Own: func(ctx context.Context, stream string) (bool, error) {
+			if stream != audit.Stream {
+				return false, nil
+			}
+			proof, err := audit.Verify(ctx, r.js, nil)
+			return err == nil && proof.New(), err
+		},
 	})
 	done()
 	if err != nil {
