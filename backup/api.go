@@ -41,6 +41,7 @@ const (
 	errStreamExists   = 10130 // at a restore
 	errNoMemory       = 10028
 	errNoStorage      = 10047
+	errRestoreFailed  = 10062
 )
 
 func isAPI(err error, code int) bool {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,7 +79,7 @@ func (r *restore) handOver(ctx context.Context) (err error) {
 		syncDisks() // nats-server does not, and a power cut would leave half of it
 	}
 	slices.SortStableFunc(ready, func(a, b *held) int { return cmp.Compare(a.target.cfg.copies(), b.target.cfg.copies()) })
-	if err := r.stand(ready); err != nil {
+	if err := r.stand(ctx, ready, p); err != nil {
 		return err
 	}
 	if err := r.reveal(ctx); err != nil {
@@ -130,7 +131,7 @@ func noRoom(err error, t *target) error {
 
 // stand sends the ends, all at once, and compares what stands then with what was sent. It waits for all of them, so that
 // nothing comes to stand afterwards.
-func (r *restore) stand(ready []*held) error {
+func (r *restore) stand(ctx context.Context, ready []*held, p *progress) error {
 	failed := make([]error, len(ready))
 	for i, h := range ready { // into its buffer, which is empty and much larger
 		failed[i] = h.end()
@@ -146,6 +147,9 @@ func (r *restore) stand(ready []*held) error {
 		if failed[i] == nil {
 			st, failed[i] = h.made()
 		}
+		for again := 0; swept(failed[i]) && again < 50 && ctx.Err() == nil; again++ {
+			st, failed[i] = r.resend(ctx, h.target, p)
+		}
 		if failed[i] == nil {
 			failed[i] = r.arrived(h.target, st)
 		} else {
@@ -156,6 +160,24 @@ func (r *restore) stand(ready []*held) error {
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// swept reports whether nats-server has failed for want of the folder in which it makes streams. nats-server 2.15.2 removes an
+// account's folders, if they are empty, some time after a stream was deleted.
+func swept(err error) bool {
+	return isAPI(err, errRestoreFailed) && strings.Contains(err.Error(), "no such file or directory")
+}
+
+// resend sends a stream's files once more, and makes it stand.
+func (r *restore) resend(ctx context.Context, t *target, p *progress) (*state, error) {
+	h, err := r.send(ctx, t, p)
+	if err == nil {
+		err = h.end()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return h.finish()
 }
 
 // arrived compares what a stream holds with what it should. Messages that expire by a TTL of their own, or by the max_age that
