@@ -123,8 +123,8 @@ func TestDamaged(t *testing.T) {
 		}
 	}
 	b.stop()
-	b.damage("HURT", "message 50")
-	b.damage("HURT", "message 51")
+	b.damage("HURT", "HURT.x50\r\n") // its id; "message 50" could be message 5 and a checksum that begins with a 0
+	b.damage("HURT", "HURT.x51\r\n")
 	b.start()
 
 	file := filepath.Join(t.TempDir(), "b.tar.gz")
