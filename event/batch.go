@@ -62,7 +62,7 @@ func (b *batch) commit(now time.Time) {
 		var api *jetstream.APIError
 		p := b.lane.p
 		p.mu.Lock()
-		defer p.mu.Unlock()
+		defer p.unlock()
 		switch {
 		case p.link != b.link || b.lane.committing != b: // the connection broke, or nobody waits any more
 		case err == nil:

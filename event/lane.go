@@ -176,10 +176,10 @@ func (l *lane) maybeCommit(now time.Time) {
 }
 
 // await lets events gather, now that so many were stored at once and whoever waited for them may come again: until all
-// are there, no more come, or it has taken half as long as a batch takes.
+// are there, no more come, or it has taken as long as a batch takes: one that goes without them costs a second one.
 func (l *lane) await(now time.Time, n int) {
 	takes := l.pace.takes(n)
-	l.gather, l.lull, l.came = now.Add(takes/2), takes/12, l.order
+	l.gather, l.lull, l.came = now.Add(takes), takes/4, l.order
 	if l.timer == nil {
 		l.timer = time.AfterFunc(l.lull, l.lookAround)
 	} else {
@@ -189,7 +189,7 @@ func (l *lane) await(now time.Time, n int) {
 
 func (l *lane) lookAround() {
 	l.p.mu.Lock()
-	defer l.p.mu.Unlock()
+	defer l.p.unlock()
 	if now := time.Now(); l.came != l.order && now.Before(l.gather) {
 		l.came = l.order
 		l.timer.Reset(l.lull)

@@ -59,7 +59,7 @@ func (p *Publisher) connect() (*link, error) {
 		return nil, err
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	p.link, p.why = k, nil
 	if k.nc.IsClosed() {
 		p.drop(k, nats.ErrConnectionClosed)
@@ -105,7 +105,7 @@ func (p *Publisher) stayConnected(ctx context.Context, k *link) {
 
 func (p *Publisher) broke(k *link, why error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	p.drop(k, why)
 }
 
@@ -170,7 +170,7 @@ func (k *link) answered(m *nats.Msg) {
 		err = jetstream.ErrInvalidJSAck
 	}
 	k.p.mu.Lock()
-	defer k.p.mu.Unlock()
+	defer k.p.unlock()
 	token := m.Subject[len(k.inbox):]
 	if it := k.flying[token]; it != nil && k.p.link == k {
 		delete(k.flying, token)
@@ -188,7 +188,7 @@ func (k *link) complained(err error) {
 	}
 	p := k.p
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	if p.link != k {
 		return
 	}
@@ -218,7 +218,7 @@ func (p *Publisher) look(k *link) {
 	err := fmt.Errorf("the server answers, but the stream does not since %v", p.quiet)
 	silent := p.silent(k)
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	if p.link != k {
 		return
 	}
@@ -242,7 +242,7 @@ func (p *Publisher) look(k *link) {
 // silent are the events that were sent long ago and have no answer.
 func (p *Publisher) silent(k *link) map[*item]bool {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	if p.link != k {
 		return nil
 	}

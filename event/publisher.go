@@ -51,6 +51,7 @@ type Publisher struct {
 
 	stop context.CancelFunc
 	gone chan struct{} // closed when nobody connects any more
+	once sync.Once     // idle is closed
 
 	mu      sync.Mutex
 	link    *link // nil while there is no connection
@@ -61,6 +62,24 @@ type Publisher struct {
 	waiting int             // events without a result
 	closed  bool
 	idle    chan struct{} // closed when waiting comes to 0 after Close
+	done    []*item       // have their result: whoever waits for it is told when nobody holds the lock
+	freed   int64         // of the room
+}
+
+// unlock ends what was done under the lock. Those who are told of their result publish again, and would only queue for it.
+func (p *Publisher) unlock() {
+	done, freed, idle := p.done, p.freed, p.closed && p.waiting == 0
+	p.done, p.freed = nil, 0
+	p.mu.Unlock()
+	for _, it := range done {
+		close(it.Future.done)
+	}
+	if freed > 0 {
+		p.room.Release(freed)
+	}
+	if idle {
+		p.once.Do(func() { close(p.idle) })
+	}
 }
 
 // An Option changes what a Publisher starts from.
@@ -156,13 +175,8 @@ func (f *Future) Ack() (Ack, error) {
 // by then gets ErrClosed, and ErrUncertain if it was sent; the error says how many those are. More than once is fine.
 func (p *Publisher) Close(ctx context.Context) error {
 	p.mu.Lock()
-	if !p.closed {
-		p.closed = true
-		if p.waiting == 0 {
-			close(p.idle)
-		}
-	}
-	p.mu.Unlock()
+	p.closed = true
+	p.unlock()
 	select {
 	case <-p.idle:
 	case <-ctx.Done():
@@ -170,7 +184,7 @@ func (p *Publisher) Close(ctx context.Context) error {
 	p.stop()
 	<-p.gone
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	if p.link != nil {
 		p.drop(p.link, nats.ErrConnectionClosed)
 	}
@@ -196,6 +210,7 @@ type item struct {
 	sent   time.Time // when it was sent over this connection
 	alone  bool      // it cannot be part of a batch
 	tries  int       // without a stream that answered
+	over   bool      // it has a result, or whoever published it has left
 }
 
 // submit hands an event to its lane.
@@ -213,7 +228,7 @@ func (p *Publisher) submit(ctx context.Context, subject string, e *Event) (*item
 		return nil, fmt.Errorf("no room, %d bytes of events may wait: %w", p.bytes, err)
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	if p.closed {
 		p.room.Release(it.weight)
 		return nil, ErrClosed
@@ -226,9 +241,9 @@ func (p *Publisher) submit(ctx context.Context, subject string, e *Event) (*item
 // leave gives up waiting for an event. One that was not sent is taken back.
 func (p *Publisher) leave(it *item, why error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	if !it.first.IsZero() {
-		it.settle(Ack{}, it.uncertain(why))
+		p.settle(it, Ack{}, it.uncertain(why))
 		return
 	}
 	if p.link == nil {
@@ -258,32 +273,20 @@ func (it *item) uncertain(err error) error {
 }
 
 // settle gives an event its result, the first one that there is.
-func (it *item) settle(ack Ack, err error) {
-	if !it.settled() {
-		it.ack, it.err = ack, err
-		close(it.done)
-	}
-}
-
-// settled reports whether whoever published it has a result, or has left.
-func (it *item) settled() bool {
-	select {
-	case <-it.done:
-		return true
-	default:
-		return false
+func (p *Publisher) settle(it *item, ack Ack, err error) {
+	if !it.over {
+		it.over, it.ack, it.err = true, ack, err
+		p.done = append(p.done, it)
 	}
 }
 
 // finish settles an event that nobody has to do with any more.
 func (p *Publisher) finish(it *item, ack Ack, err error) {
-	it.settle(ack, err)
+	p.settle(it, ack, err)
 	it.data = nil // whoever keeps the Future does not keep that
 	it.lane.waiting--
-	p.room.Release(it.weight)
-	if p.waiting--; p.waiting == 0 && p.closed {
-		close(p.idle)
-	}
+	p.freed += it.weight
+	p.waiting--
 }
 
 // publishable refuses what JetStream would store under a name that nobody can subscribe to.

@@ -40,7 +40,7 @@ func (l *lane) rest(now time.Time) {
 	l.pause = now.Add(rest)
 	time.AfterFunc(rest, func() {
 		l.p.mu.Lock()
-		defer l.p.mu.Unlock()
+		defer l.p.unlock()
 		l.pump()
 	})
 }
@@ -105,7 +105,7 @@ func (l *lane) refused(b *batch, err error) {
 func (l *lane) requeue(items []*item, now time.Time) {
 	for _, it := range items {
 		switch {
-		case it.settled():
+		case it.over:
 			l.p.finish(it, Ack{}, nil)
 		case now.Sub(it.first) > l.p.retry:
 			l.p.finish(it, Ack{}, it.uncertain(errTooLate))
