@@ -2,6 +2,7 @@ package bustest_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -62,14 +63,16 @@ func TestAwait(t *testing.T) {
 	if e := bus.Await("events.risk.*"); e.Stream != "RISK" || e.Sequence != 1 || time.Since(e.Time) > time.Minute {
 		t.Error(e)
 	}
-	go func() {
+	var publishing sync.WaitGroup
+	defer publishing.Wait()
+	publishing.Go(func() {
 		js := bus.JetStream()
 		for _, s := range []string{"one", "two", "three"} {
 			if _, err := js.Publish(t.Context(), "events.audit.x", []byte(s)); err != nil {
 				t.Error(err)
 			}
 		}
-	}()
+	})
 	if e := bus.Await("AUDIT", has("t"), has("o")); e.Sequence != 2 {
 		t.Error(e)
 	}
