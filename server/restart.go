@@ -134,6 +134,7 @@ func (s *Server) restart(ctx context.Context) (err error) {
 	}()
 	s.sink.fatal.Store(nil)
 	g.broken.Store(nil)
+	g.forget()
 	nats, err := s.newNATS()
 	if err != nil {
 		return err

@@ -42,6 +42,7 @@ type space struct {
 	pause   time.Duration // between two starts anew, the shortest
 	lever   atomic.Pointer[lever]
 	broken  atomic.Pointer[error] // what nats-server could not write
+	missing chan missing          // what it could not write because a file was not there; whose that was is found out
 	errors  atomic.Uint64         // how often
 	message atomic.Uint64         // bytes of the largest one that is allowed
 
@@ -61,7 +62,7 @@ type space struct {
 }
 
 func newSpace(s *Server) *space {
-	g := &space{s: s, measure: roomOn, pause: restartPause, kick: make(chan struct{}, 1), done: make(chan struct{})}
+	g := &space{s: s, measure: roomOn, pause: restartPause, missing: make(chan missing, 64), kick: make(chan struct{}, 1), done: make(chan struct{})}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	close(g.done) // until it runs
 	return g
@@ -99,11 +100,29 @@ func (g *space) wait(ctx context.Context) {
 
 // broke is told by the log what nats-server could not write. It may hold any of its locks: nothing here waits for one.
 func (g *space) broke(err error) {
+	if notThere.MatchString(err.Error()) {
+		select {
+		case g.missing <- missing{err, time.Now()}:
+			g.hurry()
+			return
+		default:
+		}
+	}
+	g.fails(err)
+	g.hurry()
+}
+
+// fails has publishes refused until nats-server was started anew.
+func (g *space) fails(err error) {
 	if l := g.lever.Load(); l != nil {
 		l.refuse()
 	}
 	g.broken.CompareAndSwap(nil, &err)
 	g.errors.Add(1)
+}
+
+// hurry has the next look be now.
+func (g *space) hurry() {
 	select {
 	case g.kick <- struct{}{}:
 	default:
@@ -112,6 +131,7 @@ func (g *space) broke(err error) {
 
 // turn looks, does what has to be done, and returns when to look again.
 func (g *space) turn(now time.Time) (next time.Duration) {
+	g.sift()
 	v, b := g.look()
 	low := b.short(v, g.refusing)
 	switch {
@@ -231,10 +251,7 @@ func (g *space) enforce(o *natsserver.Options) {
 			l.refuse()
 		}
 	}
-	select {
-	case g.kick <- struct{}{}:
-	default:
-	}
+	g.hurry()
 }
 
 // shut reports whether publishes are refused.
