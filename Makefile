@@ -44,7 +44,7 @@ crash: build ## kill the bus under load and while it starts (ROUNDS=10)
 	go run ./scripts/crash -bus $(BIN)/deltran-bus -bin $(BIN) -rounds $(or $(ROUNDS),10) $(ARGS)
 
 fuzzwire: build ## speak broken NATS and HTTP to the bus beside clients that behave (ARGS='-for 10m')
-	go run ./scripts/fuzzwire -bus $(BIN)/deltran-bus $(ARGS)
+	go run ./scripts/fuzzwire -bus $(BIN)/deltran-bus $(or $(ARGS),-only services -for 20s)
 
 deploy-check: ## check the image, the compose file and the systemd unit in deploy/
 	scripts/deploy-check
