@@ -139,11 +139,11 @@ func TestFindsWhatIsWrong(t *testing.T) {
 		}, 0, "twice, or out of order"},
 		{"a message that was published again is stored again", func(s scene) {
 			config := s.stream("PAYMENTS").CachedInfo().Config
-			config.Duplicates = 100 * time.Millisecond
-			_, err := s.js.UpdateStream(s.Context(), config)
-			s.must(err)
 			last := s.streams[8].acks[5]
-			for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+			for n, deadline := 0, time.Now().Add(20*time.Second); time.Now().Before(deadline); n++ {
+				config.Duplicates = 100*time.Millisecond + time.Duration(n%2)*time.Millisecond // nats-server may look before it knows the new one,
+				_, err := s.js.UpdateStream(s.Context(), config)                               // and then after the old one has passed
+				s.must(err)
 				ack, err := s.js.PublishMsg(s.Context(), &nats.Msg{Subject: "witness.payments", Data: last.data()}, jetstream.WithMsgID("other"))
 				s.must(err)
 				if !ack.Duplicate && ack.Sequence > 6 {
