@@ -29,6 +29,8 @@ type access struct {
 type guard struct {
 	now  atomic.Pointer[access]
 	open bool // the probes
+
+	refused func(address, reason string)
 }
 
 func (g *guard) use(a Access) {
@@ -37,6 +39,20 @@ func (g *guard) use(a Access) {
 
 // Renew takes a new certificate and token from now on; connections that are there go on.
 func (m *Monitor) Renew(a Access) { m.guard.use(a) }
+
+// errorLog hears what net/http has to say, of TLS handshakes that failed with who it was.
+type errorLog struct{ m *Monitor }
+
+func (e errorLog) Write(line []byte) (int, error) {
+	s := strings.TrimSpace(string(line))
+	e.m.log.Warn(s)
+	if who, is := strings.CutPrefix(s, "http: TLS handshake error from "); is {
+		if address, why, ok := strings.Cut(who, ": "); ok {
+			e.m.guard.refused(address, "TLS handshake: "+why)
+		}
+	}
+	return len(line), nil
+}
 
 // probes are what can stay open while the rest is closed.
 var probes = []string{"/livez", "/readyz", "/healthz"}
@@ -50,7 +66,14 @@ func (g *guard) admits(r *http.Request) (all, code bool) {
 	scheme, sent, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	sum := sha256.Sum256([]byte(strings.TrimSpace(sent)))
 	all = strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], a.token[:]) == 1
-	return all, all || g.open && slices.Contains(probes, r.URL.Path)
+	code = all || g.open && slices.Contains(probes, r.URL.Path)
+	switch {
+	case !all && scheme != "": // from a probe's answer one learns as well whether it is right
+		g.refused(r.RemoteAddr, "a wrong token")
+	case !code:
+		g.refused(r.RemoteAddr, "no token")
+	}
+	return all, code
 }
 
 // outline answers with a probe's code, and without the names that the whole answer has.

@@ -80,6 +80,48 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// Whoever is refused is told of, a guess at an open probe too, and a handshake that fails.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	told := make(chan string, 10)
+	expect := func(want string) {
+		t.Helper()
+		select {
+		case got := <-told:
+			if address, reason, _ := strings.Cut(got, " "); !strings.HasPrefix(address, "127.0.0.1:") || !strings.HasPrefix(reason, want) {
+				t.Errorf("told %q, want %q", got, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("not told: %s", want)
+		}
+	}
+	o := Options{OpenProbes: true, Access: Access{Token: "s3cr3t"}, Refused: func(address, reason string) { told <- address + " " + reason }}
+	m := openMonitor(t, o)
+	c := &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(c.CloseIdleConnections)
+	for _, tc := range []struct{ path, authorization, reason string }{
+		{"/varz", "", "no token"}, {"/varz", "Bearer s3cr3", "a wrong token"}, {"/nope", "Basic s3cr3t", "a wrong token"}, {"/readyz", "Bearer guess", "a wrong token"},
+	} {
+		ask(t, c, m.URL()+tc.path, tc.authorization)
+		expect(tc.reason)
+	}
+	ask(t, c, m.URL()+"/readyz", "")
+	ask(t, c, m.URL()+"/varz", "Bearer s3cr3t")
+	a := newAuthority(t)
+	o.Access.TLS = a.server(t, time.Now().Add(time.Hour))
+	closed := openMonitor(t, o)
+	conn, err := net.Dial("tcp", closed.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\n\r\n")
+	expect("TLS handshake: client sent an HTTP request to an HTTPS server")
+	if len(told) > 0 {
+		t.Errorf("told as well: %s", <-told)
+	}
+}
+
 func openMonitor(t *testing.T, o Options) *Monitor {
 	t.Helper()
 	return open(t, serving(t, "stream STREAM"), o)

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -53,8 +54,9 @@ type Options struct {
 	Metrics     []func(io.Writer)     // write series of somebody else's, as Prometheus' text, below ours at /metrics
 	Backup      func() *backup.Status // how the schedule of backups stands; nil, or nothing from it: there is none
 
-	Audit       func() *audit.Status      // how it stands; nil, or nothing from it: nothing is recorded
-	DeadLetters func() *deadletter.Status // how they stand; nil, or nothing from it: none are made
+	Refused     func(address, reason string) // is told of whom it does not answer; it must not wait; nil: nobody is
+	Audit       func() *audit.Status         // how it stands; nil, or nothing from it: nothing is recorded
+	DeadLetters func() *deadletter.Status    // how they stand; nil, or nothing from it: none are made
 }
 
 // Limits of one HTTP exchange. They bound what a slow or hostile client can hold, not what an answer may contain.
@@ -94,7 +96,10 @@ func Open(addr string, bus Bus, o Options) (*Monitor, error) {
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
-	m.guard.open = o.OpenProbes
+	m.guard.open, m.guard.refused = o.OpenProbes, o.Refused
+	if o.Refused == nil {
+		m.guard.refused = func(string, string) {}
+	}
 	m.guard.use(o.Access)
 	m.http = &http.Server{
 		Handler:           newRoutes(m, newMetrics(m)),
@@ -103,7 +108,7 @@ func Open(addr string, bus Bus, o Options) (*Monitor, error) {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ConnState:         m.fresh.watch,
-		ErrorLog:          slog.NewLogLogger(m.log.Handler(), slog.LevelWarn),
+		ErrorLog:          log.New(errorLog{m}, "", 0),
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * is a method like any other: refused
 	}

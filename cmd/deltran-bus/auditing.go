@@ -118,6 +118,13 @@ func (b *bus) refused(r server.Refusal) {
 	a.Refused(out)
 }
 
+// monitorRefused is told by the monitor of whom it does not answer.
+func (b *bus) monitorRefused(address, reason string) {
+	if a := b.auditing.Load(); a != nil {
+		a.Refused(audit.Refusal{Entity: audit.Client, Who: audit.Who{Address: address}, Reason: "monitoring: " + reason})
+	}
+}
+
 func (b *bus) look(id uint64) (audit.Who, bool) {
 	c, ok := b.srv.Conn(id)
 	return audit.Who{Account: c.Account, User: c.User, Name: c.Name, Address: c.Address, ID: id}, ok

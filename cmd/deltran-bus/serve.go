@@ -169,7 +169,7 @@ func (b *bus) open(cfg *config.Config) (err error) {
 		}
 		if b.mon, err = monitor.Open(cfg.Monitor.Listen, b.srv, monitor.Options{
 			Version: version(), Debug: cfg.Monitor.Debug, AllowOrigin: cfg.Monitor.AllowOrigin, Logger: b.log, Backup: b.backupStatus,
-			Access: monitor.Access(access), OpenProbes: cfg.Monitor.OpenProbes, DeadLetters: b.deadLetters, Audit: b.auditStatus,
+			Access: monitor.Access(access), OpenProbes: cfg.Monitor.OpenProbes, DeadLetters: b.deadLetters, Audit: b.auditStatus, Refused: b.monitorRefused,
 		}); err != nil {
 			return err
 		}
