@@ -154,6 +154,7 @@ func (s *Server) report(f ledger.Finding) {
 		attrs = append(attrs, "way_out", f.WayOut)
 	}
 	s.log.Error(f.String(), attrs...)
+	s.incident(Incident{What: Damaged, Why: f.String()})
 	s.set(func(st *State) {
 		st.Findings = slices.DeleteFunc(slices.Clone(st.Findings), func(before ledger.Finding) bool { // from before nats-server was started anew
 			before.Found = f.Found

@@ -90,8 +90,11 @@ func (g *space) restart(why string) {
 		g.again.count++
 		g.again.failed = 0
 		g.reserve = time.Time{}
-		log.Warn("nats-server is back", "took", time.Since(now).Round(time.Millisecond))
+		took := time.Since(now).Round(time.Millisecond)
+		log.Warn("nats-server is back", "took", took)
+		g.s.incident(Incident{What: Restarted, Why: why, Took: took})
 	default:
+		g.s.incident(Incident{What: RestartFailed, Why: fmt.Sprintf("%s; %v", why, err)})
 		g.again.failed++
 		if g.again.failed >= restartTries || errors.Is(err, ErrNotRecovered) || errors.Is(err, ErrLoss) || errors.Is(err, ErrInterrupted) {
 			log.Error("nats-server does not come back; the process ends", "error", err)

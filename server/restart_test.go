@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -105,7 +106,13 @@ storage = "memory"
 // A bus that nobody listens to yet, as in a unit test, is started anew the same way.
 func TestStartedAnewBehindTheGate(t *testing.T) {
 	t.Parallel()
-	s := server.New(onDisk(t), logTo(t))
+	var mu sync.Mutex
+	var told []string
+	s := server.New(onDisk(t), logTo(t), server.OnIncident(func(i server.Incident) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, i.What)
+	}))
 	if err := s.Open(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -113,6 +120,11 @@ func TestStartedAnewBehindTheGate(t *testing.T) {
 	publish(t, js(t, s), "events.risk.x", 3)
 	s.Break(syscall.EIO)
 	until(t, "it is started anew", func() bool { return s.State().Space.Restarts == 1 && s.State().Phase == server.Standing })
+	until(t, "everybody is told", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Equal(told, []string{server.Refusing, server.Restarted, server.Taking})
+	})
 	if s.ClientURL() != "" {
 		t.Error("the gate is open")
 	}

@@ -45,11 +45,12 @@ type Server struct {
 	scrub      atomic.Pointer[scrubbing]
 	owned      atomic.Int32 // connections of the bus itself that stay
 
-	space   *space
-	stateMu sync.Mutex
-	state   atomic.Pointer[State]
-	closing sync.Once
-	done    chan struct{}
+	space    *space
+	incident func(Incident)
+	stateMu  sync.Mutex
+	state    atomic.Pointer[State]
+	closing  sync.Once
+	done     chan struct{}
 }
 
 // Option changes what a Server does.
@@ -61,7 +62,7 @@ func Patient(s *Server) { s.patient = true }
 
 // New returns a server that holds nothing yet. State answers from now on, so that a probe can see every phase.
 func New(cfg *config.Config, log *slog.Logger, opts ...Option) *Server {
-	s := &Server{log: log, life: make(turns, 1), done: make(chan struct{}), synchronised: clockSynchronised, scrubAfter: scrubAfter}
+	s := &Server{log: log, life: make(turns, 1), done: make(chan struct{}), synchronised: clockSynchronised, scrubAfter: scrubAfter, incident: func(Incident) {}}
 	s.space = newSpace(s)
 	s.sink = &logger{log: log, starting: s.starting, broke: s.space.broke, refusing: s.space.shut}
 	for _, o := range opts {

@@ -231,10 +231,13 @@ func (g *space) tell(now time.Time, why string, b bounds) {
 	case refuse && !g.refusing:
 		g.refusing, g.enough, g.staged = true, time.Time{}, false
 		g.s.log.Error("publishes to file streams are refused: " + why)
+		g.s.incident(Incident{What: Refusing, Why: why})
 		g.since = now
 	case !refuse && g.refusing:
 		g.refusing = false
-		g.s.log.Warn("publishes to file streams are taken again", "refused_for", now.Sub(g.since).Round(time.Millisecond))
+		took := now.Sub(g.since).Round(time.Millisecond)
+		g.s.log.Warn("publishes to file streams are taken again", "refused_for", took)
+		g.s.incident(Incident{What: Taking, Took: took})
 		g.since = now
 	}
 	is := Space{Refusing: why, Since: g.since, Keep: b.keep, WriteErrors: g.errors.Load(), Restarts: g.again.count}

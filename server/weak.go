@@ -82,6 +82,7 @@ func (s *Server) seeWeak(now time.Time) {
 			f.Found = before.Found
 		} else {
 			s.log.Warn("a stream is less durable than this bus promises: "+f.String(), "stream", f.Stream, "way_out", f.WayOut)
+			s.incident(Incident{What: Damaged, Why: f.String()})
 		}
 		known[f.Stream+f.What] = *f
 	}

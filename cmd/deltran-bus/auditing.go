@@ -59,6 +59,9 @@ func (b *bus) record() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.c.Context))
 	a.cancel = cancel
 	a.Record(audit.Bus, "started", b.started())
+	if why := b.srv.State().Space.Refusing; why != "" { // since before anybody listened
+		b.happened(server.Incident{What: server.Refusing, Why: why})
+	}
 	go func() { defer close(a.done); a.Run(ctx) }()
 }
 
@@ -116,6 +119,18 @@ func (b *bus) refused(r server.Refusal) {
 		out.Entity = audit.Permission
 	}
 	a.Refused(out)
+}
+
+// happened is told what befell the bus. What keeps AUDIT itself from being written is recorded when it can be.
+func (b *bus) happened(i server.Incident) {
+	record := struct {
+		Why  string `json:"why,omitempty"`
+		Took string `json:"took,omitempty"`
+	}{Why: i.Why}
+	if i.Took > 0 {
+		record.Took = i.Took.String()
+	}
+	b.audited(audit.Bus, i.What, record)
 }
 
 // monitorRefused is told by the monitor of whom it does not answer.

@@ -155,7 +155,7 @@ func (b *bus) open(cfg *config.Config) (err error) {
 	if err := b.ports.probe(); err != nil {
 		return err
 	}
-	b.srv = server.New(cfg, b.log, server.Patient, server.OnRefusal(b.refused))
+	b.srv = server.New(cfg, b.log, server.Patient, server.OnRefusal(b.refused), server.OnIncident(b.happened))
 	switch {
 	case cfg.Bus.AllowInsecure:
 		b.log.Warn("[bus] allow_insecure: other machines may reach this bus without authentication or TLS")
