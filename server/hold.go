@@ -153,8 +153,6 @@ func (s *Server) report(f ledger.Finding) {
 	if f.WayOut != "" {
 		attrs = append(attrs, "way_out", f.WayOut)
 	}
-	s.log.Error(f.String(), attrs...)
-	s.incident(Incident{What: Damaged, Why: f.String()})
 	s.set(func(st *State) {
 		st.Findings = slices.DeleteFunc(slices.Clone(st.Findings), func(before ledger.Finding) bool { // from before nats-server was started anew
 			before.Found = f.Found
@@ -162,6 +160,8 @@ func (s *Server) report(f ledger.Finding) {
 		})
 		st.Findings = append(st.Findings, f)
 	})
+	s.log.Error(f.String(), attrs...)
+	s.incident(Incident{What: Damaged, Why: f.String()})
 }
 
 // choices are what a person can do about a finding that holds the bus.

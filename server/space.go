@@ -227,22 +227,25 @@ func (g *space) pull(refuse bool) {
 
 // tell says what has changed: in the log once, in the state with today's numbers.
 func (g *space) tell(now time.Time, why string, b bounds) {
-	switch refuse := why != ""; {
-	case refuse && !g.refusing:
-		g.refusing, g.enough, g.staged = true, time.Time{}, false
-		g.s.log.Error("publishes to file streams are refused: " + why)
-		g.s.incident(Incident{What: Refusing, Why: why})
-		g.since = now
-	case !refuse && g.refusing:
-		g.refusing = false
-		took := now.Sub(g.since).Round(time.Millisecond)
-		g.s.log.Warn("publishes to file streams are taken again", "refused_for", took)
-		g.s.incident(Incident{What: Taking, Took: took})
-		g.since = now
+	refuse, took := why != "", now.Sub(g.since).Round(time.Millisecond)
+	changed := refuse != g.refusing
+	if changed {
+		g.refusing, g.since = refuse, now
+	}
+	if changed && refuse {
+		g.enough, g.staged = time.Time{}, false
 	}
 	is := Space{Refusing: why, Since: g.since, Keep: b.keep, WriteErrors: g.errors.Load(), Restarts: g.again.count}
 	if g.s.State().Space != is {
 		g.s.set(func(st *State) { st.Space = is })
+	}
+	switch {
+	case changed && refuse:
+		g.s.log.Error("publishes to file streams are refused: " + why)
+		g.s.incident(Incident{What: Refusing, Why: why})
+	case changed:
+		g.s.log.Warn("publishes to file streams are taken again", "refused_for", took)
+		g.s.incident(Incident{What: Taking, Took: took})
 	}
 }
 

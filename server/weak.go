@@ -74,15 +74,14 @@ func (s *Server) seeWeak(now time.Time) {
 			was[f.Stream+f.What] = f
 		}
 	}
-	known := map[string]ledger.Finding{}
+	known, news := map[string]ledger.Finding{}, []ledger.Finding{}
 	for i := range found {
 		f := &found[i]
 		before, again := was[f.Stream+f.What]
 		if f.Found = now; again {
 			f.Found = before.Found
 		} else {
-			s.log.Warn("a stream is less durable than this bus promises: "+f.String(), "stream", f.Stream, "way_out", f.WayOut)
-			s.incident(Incident{What: Damaged, Why: f.String()})
+			news = append(news, *f)
 		}
 		known[f.Stream+f.What] = *f
 	}
@@ -92,4 +91,8 @@ func (s *Server) seeWeak(now time.Time) {
 	s.set(func(st *State) {
 		st.Findings = append(slices.DeleteFunc(slices.Clone(st.Findings), func(f ledger.Finding) bool { return f.Kind == ledger.Weak }), found...)
 	})
+	for _, f := range news {
+		s.log.Warn("a stream is less durable than this bus promises: "+f.String(), "stream", f.Stream, "way_out", f.WayOut)
+		s.incident(Incident{What: Damaged, Why: f.String()})
+	}
 }
