@@ -153,7 +153,7 @@ func auditDetails(data json.RawMessage) string {
 		if err != nil || dec.Decode(&v) != nil {
 			break
 		}
-		if s := detail(v); name != "by" && s != "" {
+		if s := detail(v); name != "by" && name != "others" && s != "" {
 			words = append(words, fmt.Sprintf("%v=%s", name, s))
 		}
 	}
