@@ -120,6 +120,28 @@ func list[T any](ctx context.Context, c client, subject string, page func() (*T,
 	}
 }
 
+// stored is how many messages the streams of the account have taken, all together.
+func (c client) stored(ctx context.Context) (n uint64, err error) {
+	type answer struct {
+		Total   int `json:"total"`
+		Streams []struct {
+			State struct {
+				LastSeq uint64 `json:"last_seq"`
+			} `json:"state"`
+		} `json:"streams"`
+	}
+	err = list(ctx, c, "STREAM.LIST", func() (*answer, func() (int, int)) {
+		a := &answer{}
+		return a, func() (int, int) {
+			for _, s := range a.Streams {
+				n += s.State.LastSeq
+			}
+			return len(a.Streams), a.Total
+		}
+	})
+	return n, err
+}
+
 // names are all streams of the account, in order.
 func (c client) names(ctx context.Context) (names []string, err error) {
 	type answer struct {

@@ -22,6 +22,7 @@ type CreateOptions struct {
 	Damaged  bool           // go on where messages cannot be read, and record them; otherwise that is an error
 	Temp     string         // the folder in which streams are put together; default: the system's, or the archive's
 	Wait     time.Duration  // for each answer; default 30 s
+	Rate     int64          // bytes a second, packed as they come, that are read at most while somebody publishes; 0: no limit
 	Progress func(Progress) // called from one goroutine at a time, at most once for a chunk of data
 }
 
@@ -59,9 +60,11 @@ func Create(ctx context.Context, nc *nats.Conn, w io.Writer, o CreateOptions) (*
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	taken := c.takeAll(ctx, names, o)
+	sh, watched := newShare(ctx, c, o.Rate)
+	taken := c.takeAll(ctx, names, sh, o)
 	defer func() {
 		cancel()
+		watched()
 		for _, t := range taken {
 			if got := <-t; got.data != nil {
 				got.data.close()
@@ -119,7 +122,7 @@ type taken struct {
 
 // takeAll begins to read the streams, several at a time, and returns a channel for each, which gives one result and is
 // closed.
-func (c client) takeAll(ctx context.Context, names []string, o CreateOptions) []chan taken {
+func (c client) takeAll(ctx context.Context, names []string, sh *share, o CreateOptions) []chan taken {
 	window := underWay / min(together, max(len(names), 1))
 	window = min(window, 8<<20)
 	p := newProgress(o.Progress, "reading", len(names))
@@ -132,7 +135,7 @@ func (c client) takeAll(ctx context.Context, names []string, o CreateOptions) []
 		for i, name := range names {
 			slot <- struct{}{}
 			go func() {
-				t := c.take(ctx, name, window, o, p)
+				t := c.take(ctx, name, window, sh, o, p)
 				out[i] <- t
 				close(out[i])
 				<-slot
@@ -143,7 +146,7 @@ func (c client) takeAll(ctx context.Context, names []string, o CreateOptions) []
 }
 
 // take reads one stream, and holds what came against what NATS says that it holds.
-func (c client) take(ctx context.Context, name string, window int, o CreateOptions, p *progress) (t taken) {
+func (c client) take(ctx context.Context, name string, window int, sh *share, o CreateOptions, p *progress) (t taken) {
 	defer func() {
 		if t.err != nil && t.data != nil {
 			t.data.close()
@@ -167,7 +170,7 @@ func (c client) take(ctx context.Context, name string, window int, o CreateOptio
 		_ = pr.CloseWithError(errors.Join(err, io.ErrClosedPipe))
 		scanned <- result{found, err}
 	}()
-	snap, err := c.snapshot(ctx, name, window, io.MultiWriter(t.data, p.count(name), pw))
+	snap, err := c.snapshot(ctx, name, window, sh, io.MultiWriter(t.data, p.count(name), pw))
 	_ = pw.CloseWithError(err)
 	found := <-scanned
 	switch {

@@ -15,11 +15,12 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// ScheduleOptions are what a Schedule is told. All are needed.
+// ScheduleOptions are what a Schedule is told. All but Rate are needed.
 type ScheduleOptions struct {
 	Every   time.Duration // from one beginning to the next
 	Dir     string        // where the archives go; it is made if it is not there
 	Keep    int           // how many good ones stay, at least 1
+	Rate    int64         // bytes a second that are read at most while somebody publishes; 0: no limit
 	Name    string        // what their names begin with, such as the bus's
 	Version string        // of the program
 	Connect func() (*nats.Conn, error)
@@ -150,11 +151,13 @@ func (s *Schedule) take(ctx context.Context, now time.Time) (*Run, error) {
 	}
 	defer nc.Close()
 	file := filepath.Join(s.o.Dir, s.o.Name+"-"+now.UTC().Format(stamp)+".tar.gz")
-	m, size, err := CreateFile(ctx, nc, file, CreateOptions{Version: s.o.Version, Damaged: true})
+	m, size, err := CreateFile(ctx, nc, file, CreateOptions{Version: s.o.Version, Damaged: true, Rate: s.o.Rate})
 	if err != nil {
 		return nil, err
 	}
-	if _, err := Verify(ctx, file, VerifyOptions{}); err != nil {
+	sh, watched := newShare(ctx, newClient(nc, 0), s.o.Rate)
+	defer watched()
+	if _, err := Verify(ctx, file, VerifyOptions{share: sh}); err != nil {
 		if errors.Is(err, ErrBad) {
 			err = errors.Join(fmt.Errorf("what was written is not what is there: is the disk failing? %w", err), os.Remove(file))
 		}

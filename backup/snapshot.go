@@ -20,9 +20,15 @@ type snapshot struct {
 // chunk is how much data one message carries, as natscli asks for.
 const chunk = 128 << 10
 
-// snapshot writes a stream's messages and consumers to w as nats-server sends them, which may have window bytes under way.
-// What is published meanwhile waits for nothing and is not in it.
-func (c client) snapshot(ctx context.Context, stream string, window int, w io.Writer) (*snapshot, error) {
+// While others are to be left their time, less is asked for at once.
+const (
+	smallChunk  = 64 << 10
+	smallWindow = 4 * smallChunk
+)
+
+// snapshot writes a stream's messages and consumers to w as nats-server sends them, which may have window bytes under way,
+// and waits for its share, which may be nil. What is published meanwhile is not in it.
+func (c client) snapshot(ctx context.Context, stream string, window int, sh *share, w io.Writer) (*snapshot, error) {
 	inbox := c.nc.NewInbox()
 	sub, err := c.nc.SubscribeSync(inbox)
 	if err != nil {
@@ -32,8 +38,12 @@ func (c client) snapshot(ctx context.Context, stream string, window int, w io.Wr
 	if err := sub.SetPendingLimits(-1, -1); err != nil { // the window is the limit
 		return nil, err
 	}
+	size := chunk
+	if sh.holds() {
+		size, window = smallChunk, min(window, smallWindow)
+	}
 	s := &snapshot{moment: time.Now().UTC()}
-	err = c.ask(ctx, "STREAM.SNAPSHOT."+stream, map[string]any{"deliver_subject": inbox, "chunk_size": chunk, "window_size": max(window, chunk)}, s)
+	err = c.ask(ctx, "STREAM.SNAPSHOT."+stream, map[string]any{"deliver_subject": inbox, "chunk_size": size, "window_size": max(window, size)}, s)
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +57,9 @@ func (c client) snapshot(ctx context.Context, stream string, window int, w io.Wr
 				return nil, fmt.Errorf("nats-server stopped sending it: %s (%s)", m.Header.Get("Description"), status)
 			}
 			return s, nil
+		}
+		if err := sh.wait(ctx, len(m.Data)); err != nil { // nats-server reads on when it is told that this has come
+			return nil, err
 		}
 		if m.Reply != "" {
 			if err := m.Respond(nil); err != nil {

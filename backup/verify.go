@@ -20,6 +20,8 @@ type VerifyOptions struct {
 	Temp     string                           // the folder in which something is rebuilt; default: the system's
 	Free     func(dir string) (uint64, error) // how much room a folder has; nil: not looked at
 	Progress func(Progress)
+
+	share *share // of what is read a second; nil: all there is
 }
 
 // Verify reads an archive to its end and returns its manifest if everything in it is as it was written: the seal over the
@@ -32,12 +34,13 @@ func Verify(ctx context.Context, name string, o VerifyOptions) (*Manifest, error
 		return nil, err
 	}
 	defer src.close()
-	return (&check{ctx: ctx, progress: newProgress(o.Progress, "checking", 0)}).run(src)
+	return (&check{ctx: ctx, share: o.share, progress: newProgress(o.Progress, "checking", 0)}).run(src)
 }
 
 // check reads a source and compares it with itself.
 type check struct {
 	ctx      context.Context
+	share    *share
 	progress *progress
 	expired  time.Time                               // see scan
 	also     func(packed, state) error               // is given every stream as well, its data as it is read; may be nil
@@ -88,7 +91,7 @@ func (c *check) stream(p packed) (Stream, error) {
 	}
 	wanted := c.wants == nil || c.wants(p.name)
 	sum, n := sha256.New(), int64(0)
-	data := io.TeeReader(interruptible{c.ctx, p.data}, io.MultiWriter(sum, c.progress.count(p.name), (*length)(&n)))
+	data := io.TeeReader(interruptible{c.ctx, c.share.reader(c.ctx, p.data)}, io.MultiWriter(sum, c.progress.count(p.name), (*length)(&n)))
 	again, done := c.alongside(p, st, wanted)
 	found, err := scanAny(data, p.legacy, c.expired, again)
 	if err == nil {

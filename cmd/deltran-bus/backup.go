@@ -16,6 +16,7 @@ import (
 
 	"github.com/deltran/deltran-bus/audit"
 	"github.com/deltran/deltran-bus/backup"
+	"github.com/deltran/deltran-bus/config"
 	"github.com/deltran/deltran-bus/server"
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
@@ -26,7 +27,8 @@ var tmpFlag = &cli.StringFlag{Name: "tmp", Usage: "`DIR` in which streams are pu
 func backupCommands() []*cli.Command {
 	return []*cli.Command{
 		{Name: "create", Usage: "write streams into one archive, publishers going on; without a STREAM all, - is stdout", ArgsUsage: "[STREAM…] FILE.tar.gz|-",
-			Flags:  remoteFlags(&cli.BoolFlag{Name: "allow-damaged", Usage: "also where messages cannot be read; which, the archive says"}, tmpFlag),
+			Flags: remoteFlags(&cli.BoolFlag{Name: "allow-damaged", Usage: "also where messages cannot be read; which, the archive says"},
+				&cli.StringFlag{Name: "rate", Usage: "read at most `SIZE` a second while somebody publishes; 0 is as much as comes", Value: config.FormatSize(backup.DefaultRate)}, tmpFlag),
 			Action: judged(createArgs, withRemote(backupCreate))},
 		{Name: "verify", Usage: "hold an archive against its checksums, counts and digests", ArgsUsage: "FILE|-",
 			Flags:  []cli.Flag{&cli.BoolFlag{Name: "deep", Usage: "also rebuild every stream in a throwaway bus, and compare every message"}, tmpFlag, jsonFlag},
@@ -84,7 +86,17 @@ func createArgs(c *cli.Context) error {
 	if file == "-" && terminal(c.App.Writer) {
 		return misuse("an archive is nothing for a terminal; send stdout into a file or another program")
 	}
-	return nil
+	_, err := createRate(c)
+	return err
+}
+
+// createRate is what --rate says, in bytes a second.
+func createRate(c *cli.Context) (int64, error) {
+	rate, err := config.ParseSize(c.String("rate"))
+	if err != nil || rate != 0 && rate < backup.LeastRate {
+		return 0, misuse("--rate %q is not how much to read in a second; write a size from %s, such as 16MB, or 0 for as much as comes", c.String("rate"), config.FormatSize(backup.LeastRate))
+	}
+	return rate, nil
 }
 
 // created is what backup create --json prints.
@@ -97,10 +109,14 @@ type created struct {
 func backupCreate(c *cli.Context, r *remote) error {
 	args := c.Args().Slice()
 	streams, file := args[:len(args)-1], args[len(args)-1]
+	rate, err := createRate(c)
+	if err != nil {
+		return err
+	}
+	standAside()
 	progress, done := progressLine(c)
-	o := backup.CreateOptions{Streams: streams, Version: version(), Damaged: c.Bool("allow-damaged"), Temp: c.String("tmp"), Wait: c.Duration("timeout"), Progress: progress}
+	o := backup.CreateOptions{Streams: streams, Version: version(), Damaged: c.Bool("allow-damaged"), Rate: rate, Temp: c.String("tmp"), Wait: c.Duration("timeout"), Progress: progress}
 	var out created
-	var err error
 	answer := c.App.Writer
 	if file == "-" {
 		n := counting{w: c.App.Writer}
@@ -141,6 +157,7 @@ func (c *counting) Write(p []byte) (int, error) {
 
 func backupVerify(c *cli.Context) error {
 	file := c.Args().First()
+	standAside()
 	defer thrifty()()
 	progress, done := progressLine(c)
 	verify := backup.Verify

@@ -32,7 +32,7 @@ func (b *bus) backUp(cfg *config.Config) {
 		return
 	}
 	s := &scheduled{as: cfg.Backup, Schedule: backup.NewSchedule(backup.ScheduleOptions{
-		Every: cfg.Backup.Every, Dir: cfg.Backup.Dir, Keep: cfg.Backup.Keep, Name: archiveName(cfg), Version: version(), Log: b.log,
+		Every: cfg.Backup.Every, Dir: cfg.Backup.Dir, Keep: cfg.Backup.Keep, Rate: cfg.Backup.Rate, Name: archiveName(cfg), Version: version(), Log: b.log,
 		Connect: func() (*nats.Conn, error) { return b.srv.Connect(nats.Name("deltran-bus backup")) },
 	})}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.c.Context))

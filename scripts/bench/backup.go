@@ -18,7 +18,7 @@ import (
 
 // A tool is a way to back a stream up and to restore it.
 type tool struct {
-	name            string
+	name, binary    string
 	backup, restore func(ctx context.Context, url, to string) *exec.Cmd
 	made            map[string]series
 }
@@ -27,8 +27,6 @@ const (
 	takingIt       = "backup"
 	restoringLazy  = "restore, sync 2m"
 	restoringEvery = "restore, sync always"
-
-	publishingWhile = "published while it is backed up"
 )
 
 // backups measures a whole run of deltran-bus backup, and of natscli's, of the same stream of the same stock nats-server,
@@ -63,10 +61,6 @@ func backups(ctx context.Context, flags *flag.FlagSet, args []string) error {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
-	alone, err := meanwhile(ctx, both, stock, work, *rounds, *messages)
-	if err != nil {
-		return fmt.Errorf("%s: %w", publishingWhile, err)
-	}
 	ours, theirs := both[0], both[1]
 	t := table{
 		title: "Backup of one stream and its restore, messages a second",
@@ -74,10 +68,9 @@ func backups(ctx context.Context, flags *flag.FlagSet, args []string) error {
 		notes: []string{fmt.Sprintf("Medians of %d rounds, alternating, and where four of five lie; events of some 300 bytes, %s of them, with sync always %s. %s.\n%s",
 			*rounds, figure(float64(*messages)), figure(float64(*few)), tools.NATSCLI, thisMachine())},
 	}
-	for _, name := range []string{takingIt, restoringLazy, restoringEvery, publishingWhile} {
+	for _, name := range []string{takingIt, restoringLazy, restoringEvery} {
 		t.rows = append(t.rows, []string{name, theirs.made[name].String(), ours.made[name].String(), ours.made[name].over(theirs.made[name]).String()})
 	}
-	t.notes[0] = fmt.Sprintf("One publisher, one message in flight, that nobody backs up: %s. ", alone) + t.notes[0]
 	switch {
 	case *asJSON:
 		err = writeJSON(os.Stdout, map[string]any{"bench": "backup", "machine": thisMachine(), "natscli": tools.NATSCLI, "results": map[string]any{ours.name: ours.made, theirs.name: theirs.made}})
@@ -111,12 +104,12 @@ func backupTools(ctx context.Context, bus, bin, work string) (both []*tool, stoc
 		return cmd
 	}
 	return []*tool{
-		{"deltran-bus", func(ctx context.Context, url, to string) *exec.Cmd {
+		{"deltran-bus", bus, func(ctx context.Context, url, to string) *exec.Cmd {
 			return exec.CommandContext(ctx, bus, "backup", "create", stream, to+".tar.gz", "--server", url)
 		}, func(ctx context.Context, url, from string) *exec.Cmd {
 			return exec.CommandContext(ctx, bus, "backup", "restore", from+".tar.gz", "--server", url, "--tmp", work)
 		}, map[string]series{}},
-		{"natscli", func(ctx context.Context, url, to string) *exec.Cmd {
+		{"natscli", cli, func(ctx context.Context, url, to string) *exec.Cmd {
 			return nats(ctx, url, "backup", "stream", stream, to, "--no-progress")
 		}, func(ctx context.Context, url, from string) *exec.Cmd {
 			return nats(ctx, url, "backup", "restore", "stream", from, "--no-progress", "--timeout", "1m")
@@ -183,69 +176,6 @@ func (c backupCase) measure(ctx context.Context, both []*tool, stock, work strin
 		}
 	}
 	return nil
-}
-
-// meanwhile measures one publisher with one message in flight, while a stream beside its own is backed up again and again,
-// and returns what it makes when nobody does that.
-func meanwhile(ctx context.Context, both []*tool, stock, work string, rounds, messages int) (alone series, err error) {
-	fmt.Fprintln(os.Stderr, publishingWhile)
-	dir, err := os.MkdirTemp(work, "")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	l, err := (&contestant{server: natsServer(stock, dir, "2m")}).start(ctx, filepath.Join(dir, "store"))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, l.stop()) }()
-	if err := fillTransactions(ctx, l.url, messages); err != nil {
-		return nil, err
-	}
-	for round := range rounds {
-		for i := range len(both) + 1 {
-			at := (round + i) % (len(both) + 1)
-			during, stop := context.WithCancel(ctx)
-			ended := make(chan error, 1)
-			go func() {
-				var err error
-				for n := 0; at < len(both) && during.Err() == nil && err == nil; n++ {
-					err = quietly(both[at].backup(ctx, l.url, filepath.Join(dir, fmt.Sprintf("%d-%d-%d", round, at, n))))
-				}
-				ended <- err
-			}()
-			rate, err := publishBeside(ctx, l.url)
-			stop()
-			if err = errors.Join(err, <-ended); err != nil {
-				return nil, err
-			}
-			if at < len(both) {
-				both[at].made[publishingWhile] = append(both[at].made[publishingWhile], rate)
-			} else {
-				alone = append(alone, rate)
-			}
-		}
-	}
-	return alone, nil
-}
-
-// publishBeside publishes to a stream of its own for two seconds, and returns the acknowledged messages a second.
-func publishBeside(ctx context.Context, url string) (rate float64, err error) {
-	err = busproc.WithJetStream(url, func(js jetstream.JetStream) error {
-		if _, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: "RISK", Subjects: []string{"events.risk.>"}}); err != nil {
-			return err
-		}
-		acked, begun := 0, time.Now()
-		for time.Since(begun) < 2*time.Second {
-			if _, err := js.Publish(ctx, "events.risk.limit", make([]byte, 300)); err != nil {
-				return err
-			}
-			acked++
-		}
-		rate = float64(acked) / time.Since(begun).Seconds()
-		return nil
-	})
-	return rate, err
 }
 
 func quietly(cmd *exec.Cmd) error {

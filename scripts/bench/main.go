@@ -3,6 +3,7 @@
 //
 //	go run ./scripts/bench startup [-rounds N] [-json | -markdown]
 //	go run ./scripts/bench backup [-rounds N] [-messages N] [-require TIMES] [-json | -markdown]
+//	go run ./scripts/bench beside [-rounds N] [-messages N] [-rates SIZE,SIZE] [-require PART] [-json | -markdown]
 //	go run ./scripts/bench compare [-quick] [-control] [-rounds N] [-cases REGEXP] [-json | -markdown]
 package main
 
@@ -26,6 +27,7 @@ type bench struct {
 var benches = []bench{
 	{"startup", "process start to layout standing: deltran-bus, nats-server and natscli, and the floors", startup},
 	{"backup", "backup and restore of one stream: deltran-bus and natscli", backups},
+	{"beside", "one publisher while another stream is backed up: by natscli, by deltran-bus, by its schedule", beside},
 	{"compare", "publish, consume, restart, memory and size: deltran-bus and the nats-server that it embeds", compare},
 }
 
