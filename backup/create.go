@@ -24,6 +24,8 @@ type CreateOptions struct {
 	Wait     time.Duration  // for each answer; default 30 s
 	Rate     int64          // bytes a second, packed as they come, that are read at most while somebody publishes; 0: no limit
 	Progress func(Progress) // called from one goroutine at a time, at most once for a chunk of data
+
+	share *share // instead of one for Rate
 }
 
 // Progress is how far a backup or a restore is.
@@ -60,7 +62,10 @@ func Create(ctx context.Context, nc *nats.Conn, w io.Writer, o CreateOptions) (*
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	sh, watched := newShare(ctx, c, o.Rate)
+	sh, watched := o.share, func() {}
+	if sh == nil {
+		sh, watched = newShare(ctx, c, o.Rate)
+	}
 	taken := c.takeAll(ctx, names, sh, o)
 	defer func() {
 		cancel()

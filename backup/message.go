@@ -112,7 +112,7 @@ type scan struct {
 }
 
 func (s scan) run(r io.Reader) (*content, error) {
-	s.in = archive.NewReader(s2.NewReader(bufio.NewReaderSize(r, 64<<10), s2.ReaderAllocBlock(64<<10)))
+	s.in = archive.NewReader(bufio.NewReaderSize(s2.NewReader(bufio.NewReaderSize(r, 64<<10), s2.ReaderAllocBlock(64<<10)), 64<<10))
 	s.content = &content{consumers: map[string]consumerState{}}
 	end := func() error { return nil }
 	if s.again != nil {

@@ -151,12 +151,15 @@ func (s *Schedule) take(ctx context.Context, now time.Time) (*Run, error) {
 	}
 	defer nc.Close()
 	file := filepath.Join(s.o.Dir, s.o.Name+"-"+now.UTC().Format(stamp)+".tar.gz")
-	m, size, err := CreateFile(ctx, nc, file, CreateOptions{Version: s.o.Version, Damaged: true, Rate: s.o.Rate})
+	sh, watched := newShare(ctx, newClient(nc, 0), s.o.Rate)
+	defer watched()
+	if err := sh.tell(ctx); err != nil { // it is in no hurry: not even the first of it disturbs anybody
+		return nil, err
+	}
+	m, size, err := CreateFile(ctx, nc, file, CreateOptions{Version: s.o.Version, Damaged: true, share: sh})
 	if err != nil {
 		return nil, err
 	}
-	sh, watched := newShare(ctx, newClient(nc, 0), s.o.Rate)
-	defer watched()
 	if _, err := Verify(ctx, file, VerifyOptions{share: sh}); err != nil {
 		if errors.Is(err, ErrBad) {
 			err = errors.Join(fmt.Errorf("what was written is not what is there: is the disk failing? %w", err), os.Remove(file))

@@ -2,21 +2,22 @@ package backup
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"hash"
 	"io"
+
+	"github.com/minio/highwayhash" // which nats-server checks every message in the store with: seven times as fast as SHA-256
 )
 
 // The seal is the last thing in an archive: an empty gzip member, which every gunzip passes over, whose header carries a
-// SHA-256 over all that stands before it, and where the last member with content begins. So no byte of an archive can be
+// HighwayHash-256 over all that stands before it, and where the last member with content begins. So no byte of an archive can be
 // changed or missing without being noticed, not even those that gzip and tar themselves do not look at.
-const sealSize = len(sealHead) + sha256.Size + 8 + len(sealTail)
+const sealSize = len(sealHead) + highwayhash.Size + 8 + len(sealTail)
 
 const (
 	sealHead = "\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff" + // gzip, with an extra field, no time, system unknown
-		"\x2c\x00" + "DB" + "\x28\x00" // of 44 bytes: ours, 40 long
+		"\x2c\x00" + "DC" + "\x28\x00" // of 44 bytes: ours, 40 long
 	sealTail = "\x01\x00\x00\xff\xff" + "\x00\x00\x00\x00\x00\x00\x00\x00" // nothing, compressed; its checksum and length
 )
 
@@ -24,6 +25,15 @@ var (
 	errNoSeal = errors.New("there is no seal: it is cut off, packed anew, or nothing that deltran-bus backup create wrote")
 	errSeal   = errors.New("its bytes are not those that were sealed: something was changed")
 )
+
+// newSealed hashes what is sealed. It tells accidents, not forgers, who could seal anew whatever the hash: its key is zeros.
+func newSealed() hash.Hash {
+	h, err := highwayhash.New(make([]byte, highwayhash.Size))
+	if err != nil {
+		panic(err) // the key is as long as one has to be
+	}
+	return h
+}
 
 // seal is the seal of a file whose content was written to sum, and whose last member begins at last. The place is sealed
 // as well.
@@ -38,7 +48,7 @@ func opened(b []byte) (last int64, ok bool) {
 	if len(b) != sealSize || string(b[:len(sealHead)]) != sealHead || string(b[sealSize-len(sealTail):]) != sealTail {
 		return 0, false
 	}
-	return int64(binary.BigEndian.Uint64(b[len(sealHead)+sha256.Size:])), true
+	return int64(binary.BigEndian.Uint64(b[len(sealHead)+highwayhash.Size:])), true
 }
 
 // unsealed reads what stands before the seal. Where that ends it returns io.EOF only if the seal is this file's.
@@ -52,7 +62,7 @@ type unsealed struct {
 }
 
 func newUnsealed(r io.Reader) *unsealed {
-	return &unsealed{r: r, sum: sha256.New(), buf: make([]byte, 128<<10)}
+	return &unsealed{r: r, sum: newSealed(), buf: make([]byte, 128<<10)}
 }
 
 func (u *unsealed) Read(p []byte) (int, error) {

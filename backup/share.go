@@ -18,8 +18,9 @@ const LeastRate = 1 << 20
 // share is what several readers may read together in a second while somebody publishes; those who come later wait for
 // those before them. A nil one holds nobody up.
 type share struct {
-	rate   int64       // bytes a second
-	lively atomic.Bool // somebody publishes
+	rate   int64         // bytes a second
+	lively atomic.Bool   // somebody publishes
+	known  chan struct{} // is closed when it has looked long enough to tell
 
 	mu   sync.Mutex
 	free time.Time // when the next may read
@@ -30,7 +31,7 @@ func newShare(ctx context.Context, c client, rate int64) (s *share, done func())
 	if rate == 0 {
 		return nil, func() {}
 	}
-	s = &share{rate: rate}
+	s = &share{rate: rate, known: make(chan struct{})}
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -38,6 +39,19 @@ func newShare(ctx context.Context, c client, rate int64) (s *share, done func())
 		s.watch(ctx, c.stored)
 	}()
 	return s, func() { cancel(); <-ended }
+}
+
+// tell returns when it is known whether somebody publishes.
+func (s *share) tell(ctx context.Context) error {
+	if s == nil {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.known:
+		return nil
+	}
 }
 
 // holds reports whether there is somebody to be left the time to.
@@ -102,6 +116,8 @@ func (s *share) watch(ctx context.Context, stored func(context.Context) (uint64,
 		pause := lookEvery
 		if look < firstLooks {
 			pause = lookFirst
+		} else if look == firstLooks {
+			close(s.known)
 		}
 		select {
 		case <-ctx.Done():

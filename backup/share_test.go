@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,20 +72,23 @@ func TestPulse(t *testing.T) {
 func TestShareWatches(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		publishing := false
+		var publishing atomic.Bool
 		stored := uint64(0)
-		s := &share{rate: 1 << 20}
+		s := &share{rate: 1 << 20, known: make(chan struct{})}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
 			s.watch(ctx, func(context.Context) (uint64, error) {
-				if publishing {
+				if publishing.Load() {
 					stored++
 				}
 				return stored, nil
 			})
 		}()
+		if err := s.tell(ctx); err != nil {
+			t.Error(err)
+		}
 		read := func() time.Duration {
 			time.Sleep(2 * calmAfter) // so that it is seen
 			begun := time.Now()
@@ -96,21 +100,24 @@ func TestShareWatches(t *testing.T) {
 		if took := read(); took != 0 {
 			t.Errorf("alone it took %s", took)
 		}
-		publishing = true
+		publishing.Store(true)
 		if took := read(); took.Round(time.Millisecond) != 3*time.Second {
 			t.Errorf("beside a publisher it took %s", took)
 		}
-		publishing = false
+		publishing.Store(false)
 		if took := read(); took != 0 {
 			t.Errorf("afterwards it took %s", took)
 		}
-		publishing = true
+		publishing.Store(true)
 		time.Sleep(2 * calmAfter)
 		cancel()
 		if _, err := io.Copy(io.Discard, s.reader(ctx, bytes.NewReader(make([]byte, 1)))); !errors.Is(err, context.Canceled) {
 			t.Errorf("ended, it says %v", err)
 		}
 		<-ended
+		if err := (&share{known: make(chan struct{})}).tell(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("ended before it could tell, it says %v", err)
+		}
 	})
 }
 

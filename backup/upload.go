@@ -25,8 +25,11 @@ type upload struct {
 	err   error
 }
 
-// ahead is how many chunks may be on their way.
-const ahead = 8
+// sent is how much data one chunk of a restore carries, and ahead how many may be on their way.
+const (
+	sent  = 128 << 10
+	ahead = 8
+)
 
 // upload asks for a restore of a stream that must not exist.
 func (c client) upload(ctx context.Context, stream string, cfg config, state json.RawMessage) (*upload, error) {
@@ -40,7 +43,7 @@ func (c client) upload(ctx context.Context, stream string, cfg config, state jso
 	if err != nil {
 		return nil, err
 	}
-	return &upload{ctx: ctx, c: c, stream: stream, to: answer.Deliver, sub: sub, buf: make([]byte, 0, min(chunk, int(c.nc.MaxPayload())))}, nil
+	return &upload{ctx: ctx, c: c, stream: stream, to: answer.Deliver, sub: sub, buf: make([]byte, 0, min(sent, int(c.nc.MaxPayload())))}, nil
 }
 
 func (u *upload) Write(p []byte) (n int, err error) {
