@@ -84,12 +84,16 @@ func TestExporterValues(t *testing.T) {
 	reader := `account="$G",account_id="$G",account_name="$G",cluster="",consumer_desc="",consumer_leader="",consumer_name="reader",domain="",` +
 		`is_consumer_leader="true",is_meta_leader="true",is_stream_leader="true",meta_leader="",` + id +
 		`,server_name="test",stream_leader="test",stream_name="AUDIT",stream_raft_group=""`
-	r := get(t, m.URL()+"/metrics")
+	pending := "\njetstream_consumer_num_pending{" + reader + "} 2\n"
+	var r reply
+	waitFor(t, pending, func() bool { // nats-server counts what is stored for a consumer a moment after it acknowledged it
+		r = get(t, m.URL()+"/metrics")
+		return strings.Contains(r.body, pending)
+	})
 	r.mustBe(t, 200,
 		"\njetstream_stream_total_messages{"+stream+"} 3\n",
 		"\njetstream_stream_limit_bytes{"+stream+"} 1.048576e+06\n",
 		"\njetstream_stream_limit_messages{"+stream+"} -1\n",
-		"\njetstream_consumer_num_pending{"+reader+"} 2\n",
 		"\njetstream_consumer_ack_floor_stream_seq{"+reader+"} 1\n",
 		"\njetstream_consumer_last_delivery_seconds{"+reader+"} ",
 		"\njetstream_consumer_last_ack_seconds{"+reader+"} ",

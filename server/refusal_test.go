@@ -107,3 +107,24 @@ max_connections = 3
 		t.Errorf("told as well: %+v", told)
 	}
 }
+
+// A client that is gone is known at every moment: nats-server takes it off one list before it puts it on another.
+func TestConnOfOneThatLeaves(t *testing.T) {
+	t.Parallel()
+	s := start(t, onDisk(t))
+	for range 100 {
+		nc, err := nats.Connect(s.NATS().ClientURL(), nats.Name("leaver"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := nc.GetClientID()
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.Close()
+		until(t, "it leaves", func() bool { return s.NATS().GetClient(id) == nil })
+		if c, ok := s.Conn(id); !ok || c.Name != "leaver" {
+			t.Fatalf("connection %d is %+v, known: %t", id, c, ok)
+		}
+	}
+}
