@@ -129,4 +129,4 @@ func partName(stream, file string) string { return path.Join(streamsDir, stream,
 
 func hexSum(b []byte) string { return hex.EncodeToString(b) }
 
-func digestOf(sum []byte) string { return "sha256:" + hexSum(sum) }
+func digestOf(sum []byte) string { return "hh256:" + hexSum(sum) }

@@ -3,7 +3,6 @@ package backup
 import (
 	"bufio"
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -135,7 +134,7 @@ func (s scan) run(r io.Reader) (*content, error) {
 }
 
 func (s *scan) messagesOf() error {
-	all, lasting := sha256.New(), sha256.New()
+	all, lasting := newHash(), newHash()
 	hashed := []io.Writer{all, lasting}
 	sinks := make([]io.Writer, 0, 3)
 	body := struct{ io.Reader }{s.in}

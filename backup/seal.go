@@ -7,7 +7,7 @@ import (
 	"hash"
 	"io"
 
-	"github.com/minio/highwayhash" // which nats-server checks every message in the store with: seven times as fast as SHA-256
+	"github.com/minio/highwayhash" // which nats-server checks every message in the store with: five to seven times as fast as SHA-256
 )
 
 // The seal is the last thing in an archive: an empty gzip member, which every gunzip passes over, whose header carries a
@@ -26,8 +26,9 @@ var (
 	errSeal   = errors.New("its bytes are not those that were sealed: something was changed")
 )
 
-// newSealed hashes what is sealed. It tells accidents, not forgers, who could seal anew whatever the hash: its key is zeros.
-func newSealed() hash.Hash {
+// newHash makes what seals and digests are made with. It tells accidents, not forgers, who could seal anew whatever the hash:
+// its key is zeros.
+func newHash() hash.Hash {
 	h, err := highwayhash.New(make([]byte, highwayhash.Size))
 	if err != nil {
 		panic(err) // the key is as long as one has to be
@@ -62,7 +63,7 @@ type unsealed struct {
 }
 
 func newUnsealed(r io.Reader) *unsealed {
-	return &unsealed{r: r, sum: newSealed(), buf: make([]byte, 128<<10)}
+	return &unsealed{r: r, sum: newHash(), buf: make([]byte, 128<<10)}
 }
 
 func (u *unsealed) Read(p []byte) (int, error) {

@@ -22,7 +22,7 @@ type writer struct {
 }
 
 func newWriter(w io.Writer, moment time.Time) *writer {
-	return &writer{out: w, sum: newSealed(), moment: moment}
+	return &writer{out: w, sum: newHash(), moment: moment}
 }
 
 func (w *writer) Write(p []byte) (int, error) {

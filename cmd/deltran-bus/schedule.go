@@ -33,7 +33,9 @@ func (b *bus) backUp(cfg *config.Config) {
 	}
 	s := &scheduled{as: cfg.Backup, Schedule: backup.NewSchedule(backup.ScheduleOptions{
 		Every: cfg.Backup.Every, Dir: cfg.Backup.Dir, Keep: cfg.Backup.Keep, Rate: cfg.Backup.Rate, Name: archiveName(cfg), Version: version(), Log: b.log,
-		Connect: func() (*nats.Conn, error) { return b.srv.Connect(nats.Name("deltran-bus backup")) },
+		Connect: func() (*nats.Conn, error) { // when nats-server is started anew nothing answers on it any more: better to begin anew
+			return b.srv.Connect(nats.Name("deltran-bus backup"), nats.NoReconnect())
+		},
 	})}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.c.Context))
 	done := make(chan struct{})
