@@ -1,7 +1,6 @@
 package event
 
 import (
-	"context"
 	"errors"
 	"math"
 	"slices"
@@ -22,7 +21,8 @@ type batch struct {
 	held  *item // the last, which was not sent yet
 	bytes int
 	begun time.Time
-	err   error // of sending; then it is not committed
+	err   error  // of sending; then it is not committed
+	token string // of the answer to its commit
 }
 
 const batchBytes = 8 << 20 // of a batch, unless it is a single event: the server has it twice for a moment
@@ -39,7 +39,7 @@ func (b *batch) fits(it *item, limit int) bool {
 
 func (b *batch) add(it *item, now time.Time) {
 	if b.held != nil && b.err == nil {
-		b.err = b.out.AddMsg(b.held.msg(""))
+		b.err = b.out.AddMsg(b.link.msg(b.held, ""))
 	}
 	it.sentAt(now)
 	b.held = it
@@ -47,32 +47,21 @@ func (b *batch) add(it *item, now time.Time) {
 	b.items = append(b.items, it)
 }
 
-// commit sends the last event, and takes the answer to the lane when it comes.
+// commit sends the last event. Right away, and not by somebody who waits for the answer: what is sent behind it, of the
+// next batch, would keep the server from it.
 func (b *batch) commit(now time.Time) {
-	msg := b.held.msg("")
+	k := b.link
+	b.token = k.newToken()
+	k.commits[b.token] = b
+	msg := k.msg(b.held, k.inbox+b.token)
+	msg.Header[jetstreamext.BatchCommitHeader] = []string{"1"}
 	b.held.sentAt(now)
-	go func() {
-		var ack *jetstreamext.BatchAck
-		err := b.err
-		if err == nil {
-			ctx, cancel := context.WithTimeout(b.link.ctx, time.Hour) // look sees to an answer that does not come
-			ack, err = b.out.CommitMsg(ctx, msg)
-			cancel()
-		}
-		var api *jetstream.APIError
-		p := b.lane.p
-		p.mu.Lock()
-		defer p.unlock()
-		switch {
-		case p.link != b.link || b.lane.committing != b: // the connection broke, or nobody waits any more
-		case err == nil:
-			b.lane.committed(b, Ack{Stream: ack.Stream, Sequence: ack.Sequence})
-		case errors.As(err, &api), errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstreamext.ErrInvalidBatchAck), errors.Is(err, jetstream.ErrInvalidJSAck):
-			b.lane.refused(b, err)
-		default:
-			p.drop(b.link, err)
-		}
-	}()
+	if b.err == nil {
+		b.err = b.out.AddMsg(msg)
+	}
+	if b.err != nil {
+		k.p.drop(k, b.err)
+	}
 }
 
 func (b *batch) has(subject string) bool {
@@ -89,9 +78,12 @@ func batchError(err error, n int) (wait time.Duration, limit int) {
 		case jetstreamext.JSErrCodeAtomicPublishTooManyInflight:
 			return 100 * time.Millisecond, math.MaxInt
 		case jetstreamext.JSErrCodeBatchPublishExceedsLimit:
+			if n > undeclared {
+				return 0, undeclared
+			}
 			return 0, max(n/2, 1)
 		}
-	} else if !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, nats.ErrPermissionViolation) {
+	} else if !errors.Is(err, jetstream.ErrNoStreamResponse) && !errors.Is(err, nats.ErrPermissionViolation) {
 		return time.Minute, math.MaxInt // a server that knows no batches has stored the events, and answers as if to one
 	}
 	return 0, math.MaxInt

@@ -91,6 +91,7 @@ func TestOrderOverBrokenConnections(t *testing.T) {
 type proxy struct {
 	url string
 	l   net.Listener
+	no  atomic.Bool // who comes is sent away
 	mu  sync.Mutex
 	in  map[net.Conn]*atomic.Bool // the clients, and who hears nothing any more
 }
@@ -109,8 +110,11 @@ func newProxy(t *testing.T, to string) *proxy {
 				return
 			}
 			s, err := net.Dial("tcp", strings.TrimPrefix(to, "nats://"))
-			if err != nil {
+			if err != nil || p.no.Load() {
 				c.Close()
+				if err == nil {
+					s.Close()
+				}
 				continue
 			}
 			deaf := &atomic.Bool{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -205,5 +206,103 @@ func TestBatchLimits(t *testing.T) {
 				}()
 			}
 		})
+	}
+}
+
+// More than the server takes in a batch, as any nats-server does that was not told otherwise: all of it goes in smaller ones,
+// and nothing alone.
+func TestTooManyForABatch(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Run(t, bustest.WithTOML(takesBatches+"[nats.jetstream.limits.batch]\nmax_msgs = 1000"), bustest.WithTCP())
+	way := newProxy(t, bus.URL())
+	nc, err := nats.Connect(way.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	p := publisher(t, nc)
+	way.no.Store(true)
+	way.cut()
+	select {
+	case <-p.Broken():
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody noticed")
+	}
+	var futures []*event.Future
+	for n := range 3500 {
+		f, err := p.PublishAsync(t.Context(), created, numbered(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		futures = append(futures, f)
+	}
+	way.no.Store(false)
+	for n, f := range futures {
+		if ack, err := f.Ack(); err != nil || ack.Sequence != uint64(n+1) {
+			t.Fatal(n, ack, err)
+		}
+	}
+	most := 0
+	for _, m := range bus.Events("TRANSACTIONS") {
+		n, err := strconv.Atoi(m.Header.Get("Nats-Batch-Sequence"))
+		if err != nil {
+			t.Fatal("went alone: ", m)
+		}
+		most = max(most, n)
+	}
+	if most != 1000 {
+		t.Errorf("the largest batch had %d", most)
+	}
+}
+
+// What belongs to the next batch is sent behind the commit of the one before: the server would take it first, and let those
+// wait who wait for that commit. It was two thirds of what could be stored.
+func TestNothingGoesBeforeACommit(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Run(t, bustest.WithTOML(takesBatches), bustest.WithTCP())
+	sub, err := bus.Conn().SubscribeSync("events.transactions.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bus.Conn().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(bus.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	p := publisher(t, nc)
+	const events = 20_000
+	futures := make([]*event.Future, 0, events)
+	for n := range events {
+		f, err := p.PublishAsync(t.Context(), created, numbered(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		futures = append(futures, f)
+	}
+	batches, open := 0, ""
+	for n := range events {
+		m, err := sub.NextMsg(10 * time.Second)
+		if err != nil {
+			t.Fatal(n, err)
+		}
+		id, committed := m.Header.Get("Nats-Batch-Id"), m.Header.Get("Nats-Batch-Commit") != ""
+		if open != "" && id != open {
+			t.Fatalf("%d is of %q, and %s is not committed", n, id, open)
+		}
+		if open = id; committed {
+			open = ""
+			batches++
+		}
+	}
+	for _, f := range futures {
+		if _, err := f.Ack(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if batches < 5 {
+		t.Errorf("%d batches", batches)
 	}
 }

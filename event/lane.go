@@ -29,6 +29,7 @@ type lane struct {
 	gather time.Time       // until when events are awaited before a batch is sent off; zero: none are
 	lull   time.Duration   // without a new one, after which they are not awaited any more
 	came   uint64          // the order of the last that had come
+	look   time.Time       // when to look whether there are new ones
 	timer  *time.Timer     // that looks
 }
 
@@ -99,10 +100,10 @@ func (l *lane) pump() {
 		return
 	}
 	worth := l.worth(now)
-	for len(l.queue) > 0 && l.p.link == k && l.step(k, worth, now) {
-	}
-	if l.open != nil && l.committing == nil && l.p.link == k {
-		l.maybeCommit(now)
+	for more := true; more && l.p.link == k; {
+		for len(l.queue) > 0 && l.p.link == k && l.step(k, worth, now) {
+		}
+		more = l.open != nil && l.committing == nil && l.p.link == k && l.maybeCommit(now)
 	}
 }
 
@@ -157,22 +158,23 @@ func (l *lane) worth(now time.Time) int {
 
 // maybeCommit sends the open batch off: when it is full, when all are in it that may come, or when those were awaited
 // for long enough.
-func (l *lane) maybeCommit(now time.Time) {
+func (l *lane) maybeCommit(now time.Time) bool {
 	b := l.open
 	switch {
 	case len(l.queue) > 0: // it is full
 	case len(b.items) >= min(l.most, l.limit): // there is nobody else
 	case l.flying > 0: // whoever waits for one of these comes again
-		return
+		return false
 	case l.gather.IsZero():
 		l.await(now, len(b.items))
-		return
+		return false
 	case now.Before(l.gather):
-		return
+		return false
 	}
 	l.open, l.committing = nil, b
 	l.gather, l.most = time.Time{}, l.waiting
 	b.commit(now)
+	return true
 }
 
 // await lets events gather, now that so many were stored at once and whoever waited for them may come again: until all
@@ -180,6 +182,11 @@ func (l *lane) maybeCommit(now time.Time) {
 func (l *lane) await(now time.Time, n int) {
 	takes := l.pace.takes(n)
 	l.gather, l.lull, l.came = now.Add(takes), takes/4, l.order
+	l.lookLater(now)
+}
+
+func (l *lane) lookLater(now time.Time) {
+	l.look = now.Add(l.lull)
 	if l.timer == nil {
 		l.timer = time.AfterFunc(l.lull, l.lookAround)
 	} else {
@@ -190,10 +197,12 @@ func (l *lane) await(now time.Time, n int) {
 func (l *lane) lookAround() {
 	l.p.mu.Lock()
 	defer l.p.unlock()
-	if now := time.Now(); l.came != l.order && now.Before(l.gather) {
+	switch now := time.Now(); {
+	case now.Before(l.look): // the timer was set again while this waited for the lock
+	case l.came != l.order && now.Before(l.gather):
 		l.came = l.order
-		l.timer.Reset(l.lull)
-	} else {
+		l.lookLater(now)
+	default:
 		l.gather = now
 		l.pump()
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
 )
 
 // link is one connection, from when it stands until it breaks. It never reconnects: what is sent over it arrives in
@@ -27,11 +28,14 @@ type link struct {
 	inbox  string
 	sent   uint64
 	flying map[string]*item // sent alone, by the last token of the reply's subject
+
+	commits map[string]*batch // sent, by that of their last event
+	out     nats.Msg          // what is sent next; nats.go keeps nothing of it
 }
 
 // connect makes a new link the publisher's.
 func (p *Publisher) connect() (*link, error) {
-	k := &link{p: p, flying: map[string]*item{}}
+	k := &link{p: p, flying: map[string]*item{}, commits: map[string]*batch{}, out: nats.Msg{Header: nats.Header{}}}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	o := p.from.Opts
 	o.Servers = append(append([]string{}, o.Servers...), p.from.DiscoveredServers()...)
@@ -134,14 +138,27 @@ func (p *Publisher) drop(k *link, why error) {
 	}
 }
 
+// msg is an event as it is sent, until the next call.
+func (k *link) msg(it *item, reply string) *nats.Msg {
+	k.out.Subject, k.out.Reply, k.out.Data = it.subject, reply, it.data
+	clear(k.out.Header)
+	k.out.Header[jetstream.MsgIDHeader] = []string{it.id}
+	return &k.out
+}
+
+// newToken is the last token of the reply's subject of what is sent next.
+func (k *link) newToken() string {
+	k.sent++
+	return strconv.FormatUint(k.sent, 36)
+}
+
 // publish sends one event alone.
 func (k *link) publish(it *item, now time.Time) {
-	k.sent++
-	token := strconv.FormatUint(k.sent, 36)
+	token := k.newToken()
 	k.flying[token] = it
 	it.lane.flying++
 	it.sentAt(now)
-	switch err := k.nc.PublishMsg(it.msg(k.inbox + token)); {
+	switch err := k.nc.PublishMsg(k.msg(it, k.inbox+token)); {
 	case err == nil:
 	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrHeadersNotSupported):
 		delete(k.flying, token)
@@ -152,10 +169,11 @@ func (k *link) publish(it *item, now time.Time) {
 	}
 }
 
-// answered is the answer to an event that was sent alone.
+// answered is the answer to an event that was sent alone, or to a batch.
 func (k *link) answered(m *nats.Msg) {
 	var answer struct {
 		jetstream.PubAck
+		Count int                 `json:"count"` // of a batch's events
 		Error *jetstream.APIError `json:"error"`
 	}
 	var err error
@@ -171,10 +189,21 @@ func (k *link) answered(m *nats.Msg) {
 	}
 	k.p.mu.Lock()
 	defer k.p.unlock()
-	token := m.Subject[len(k.inbox):]
-	if it := k.flying[token]; it != nil && k.p.link == k {
+	if k.p.link != k {
+		return
+	}
+	token, ack := m.Subject[len(k.inbox):], Ack{answer.Stream, answer.Sequence, answer.Duplicate}
+	switch it, b := k.flying[token], k.commits[token]; {
+	case it != nil:
 		delete(k.flying, token)
-		it.lane.answered(it, Ack{answer.Stream, answer.Sequence, answer.Duplicate}, err)
+		it.lane.answered(it, ack, err)
+	case b == nil: // nobody waits for it any more
+	case err != nil:
+		b.lane.refused(b, err)
+	case answer.Count != len(b.items):
+		b.lane.refused(b, jetstreamext.ErrInvalidBatchAck)
+	default:
+		b.lane.committed(b, ack)
 	}
 }
 
@@ -230,7 +259,7 @@ func (p *Publisher) look(k *link) {
 	}
 	for _, l := range p.lanes {
 		if b := l.committing; b != nil && silent[b.held] {
-			l.committing = nil
+			l.answer(b)
 			for _, it := range b.items {
 				p.finish(it, Ack{}, it.uncertain(err))
 			}

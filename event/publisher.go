@@ -254,10 +254,6 @@ func (p *Publisher) leave(it *item, why error) {
 	}
 }
 
-func (it *item) msg(reply string) *nats.Msg {
-	return &nats.Msg{Subject: it.subject, Reply: reply, Data: it.data, Header: nats.Header{jetstream.MsgIDHeader: {it.id}}}
-}
-
 func (it *item) sentAt(now time.Time) {
 	if it.sent = now; it.first.IsZero() {
 		it.first = now

@@ -59,11 +59,17 @@ func (l *lane) learn(it *item, stream string) {
 	l.mixed = l.mixed || l.stream != stream
 }
 
+// answer ends the waiting for the answer to a batch.
+func (l *lane) answer(b *batch) {
+	l.committing = nil
+	delete(b.link.commits, b.token)
+}
+
 // committed is the answer to a batch that is stored.
 func (l *lane) committed(b *batch, ack Ack) {
 	now := time.Now()
 	n := len(b.items)
-	l.committing = nil
+	l.answer(b)
 	l.pace.committed(now, n, now.Sub(b.begun))
 	l.limit = min(2*l.limit, l.p.largest)
 	first := ack.Sequence - uint64(n) + 1
@@ -79,19 +85,24 @@ func (l *lane) committed(b *batch, ack Ack) {
 	l.pump()
 }
 
-// refused sends what was in a batch again, one by one: then there is an answer for each event.
+// refused sends what was in a batch again, one by one: then there is an answer for each event. What was only too many goes
+// in smaller batches.
 func (l *lane) refused(b *batch, err error) {
 	now := time.Now()
-	l.committing = nil
-	wait, limit := batchError(err, len(b.items))
+	l.answer(b)
+	items, n := b.items, len(b.items)
+	wait, limit := batchError(err, n)
+	tooMany := limit < n
 	l.not = now.Add(wait)
 	l.p.largest = min(l.p.largest, limit)
-	if l.limit = min(len(b.items)/2, l.p.largest); l.limit < l.p.worth(&l.pace, now) { // many are refused
+	if l.limit = min(n/2, l.p.largest); tooMany {
+		l.limit = l.p.largest
+	}
+	if l.limit < l.p.worth(&l.pace, now) { // many are refused
 		l.limit, l.not = l.p.largest, now.Add(max(wait, time.Second))
 	}
-	items := b.items
 	for _, it := range items {
-		it.alone = true
+		it.alone = !tooMany
 	}
 	if l.open != nil { // it was behind
 		items = append(items, l.open.items...)

@@ -48,9 +48,10 @@ func (e *Event) Validate() error {
 	if len(e.Data) > 0 {
 		isObject(e.Data, "data", &p)
 	}
-	text := e.Timestamp.Format(time.RFC3339Nano)
-	if _, offset := e.Timestamp.Zone(); !e.Timestamp.IsZero() && (offset%60 != 0 || !isTimestamp(text)) {
-		p.add("timestamp", "%s is not a time of our days that RFC 3339 can say", text)
+	_, zone := e.Timestamp.Zone()
+	const minute, day = 60, 24 * 60 * 60
+	if year := e.Timestamp.Year(); !e.Timestamp.IsZero() && (year < 1970 || year > 9999 || zone%minute != 0 || zone <= -day || zone >= day) {
+		p.add("timestamp", "%s is not a time of our days that RFC 3339 can say", e.Timestamp.Format(time.RFC3339Nano))
 	}
 	if e.validate(&p); len(p) > 0 {
 		return &InvalidError{p}
