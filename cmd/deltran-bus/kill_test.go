@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"iter"
 	"net/url"
 	"os"
 	"os/exec"
@@ -109,7 +110,9 @@ func TestPublisherOverKills(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	stored, batched := bus.stored(ctx, nc)
+	js := bus.jetStream()
+	defer js.Conn().Close()
+	stored, batched := bus.stored(ctx, js)
 	sequence := map[string]uint64{}
 	for i, id := range stored {
 		if sequence[id] != 0 {
@@ -143,6 +146,7 @@ type killed struct {
 	t      *testing.T
 	dir    string
 	listen string
+	args   []string
 	at     addresses
 	cmd    *exec.Cmd
 	log    bytes.Buffer
@@ -153,7 +157,7 @@ func (b *killed) start() {
 	ports := filepath.Join(b.dir, "ports.json")
 	_ = os.Remove(ports)
 	b.log.Reset()
-	b.cmd = exec.Command("deltran-bus", "--listen", b.listen, "--monitor", "", "--store-dir", filepath.Join(b.dir, "store"), "--ports-file", ports)
+	b.cmd = exec.Command("deltran-bus", append([]string{"--listen", b.listen, "--monitor", "", "--store-dir", filepath.Join(b.dir, "store"), "--ports-file", ports}, b.args...)...)
 	b.cmd.Stderr = &b.log
 	if err := b.cmd.Start(); err != nil {
 		b.t.Fatal(err)
@@ -179,14 +183,23 @@ func (b *killed) kill() {
 	_ = b.cmd.Wait()
 }
 
-// stored are the ids in TRANSACTIONS, in their order, and how many came in batches.
-func (b *killed) stored(ctx context.Context, nc *nats.Conn) (ids []string, batched int) {
+func (b *killed) jetStream() jetstream.JetStream {
 	b.t.Helper()
+	nc, err := nats.Connect(b.at.Client)
+	if err != nil {
+		b.t.Fatal(err)
+	}
 	js, err := jetstream.New(nc)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	c, err := js.OrderedConsumer(ctx, "TRANSACTIONS", jetstream.OrderedConsumerConfig{})
+	return js
+}
+
+// all are the messages of a stream, with their sequences, in their order.
+func (b *killed) all(ctx context.Context, js jetstream.JetStream, stream string) iter.Seq2[uint64, jetstream.Msg] {
+	b.t.Helper()
+	c, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -194,12 +207,28 @@ func (b *killed) stored(ctx context.Context, nc *nats.Conn) (ids []string, batch
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	defer messages.Stop()
-	for range c.CachedInfo().NumPending {
-		m, err := messages.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			b.t.Fatal(err)
+	return func(yield func(uint64, jetstream.Msg) bool) {
+		defer messages.Stop()
+		for range c.CachedInfo().NumPending {
+			m, err := messages.Next(jetstream.NextContext(ctx))
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			meta, err := m.Metadata()
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			if !yield(meta.Sequence.Stream, m) {
+				return
+			}
 		}
+	}
+}
+
+// stored are the ids in TRANSACTIONS, in their order, and how many came in batches.
+func (b *killed) stored(ctx context.Context, js jetstream.JetStream) (ids []string, batched int) {
+	b.t.Helper()
+	for _, m := range b.all(ctx, js, "TRANSACTIONS") {
 		if e, err := event.Decode(m.Data()); err != nil || e.ID != m.Headers().Get(nats.MsgIdHdr) {
 			b.t.Fatalf("%s: %v", m.Data(), err)
 		}
