@@ -66,7 +66,7 @@ func Create(ctx context.Context, nc *nats.Conn, w io.Writer, o CreateOptions) (*
 	if sh == nil {
 		sh, watched = newShare(ctx, c, o.Rate)
 	}
-	taken := c.takeAll(ctx, names, sh, o)
+	var taken []chan taken
 	defer func() {
 		cancel()
 		watched()
@@ -76,6 +76,10 @@ func Create(ctx context.Context, nc *nats.Conn, w io.Writer, o CreateOptions) (*
 			}
 		}
 	}()
+	if err := sh.tell(ctx); err != nil { // not even the first of it disturbs anybody
+		return nil, err
+	}
+	taken = c.takeAll(ctx, names, sh, o)
 	out := newWriter(w, m.Moment)
 	for i, name := range names {
 		got := <-taken[i]

@@ -153,9 +153,6 @@ func (s *Schedule) take(ctx context.Context, now time.Time) (*Run, error) {
 	file := filepath.Join(s.o.Dir, s.o.Name+"-"+now.UTC().Format(stamp)+".tar.gz")
 	sh, watched := newShare(ctx, newClient(nc, 0), s.o.Rate)
 	defer watched()
-	if err := sh.tell(ctx); err != nil { // it is in no hurry: not even the first of it disturbs anybody
-		return nil, err
-	}
 	m, size, err := CreateFile(ctx, nc, file, CreateOptions{Version: s.o.Version, Damaged: true, share: sh})
 	if err != nil {
 		return nil, err

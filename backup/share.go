@@ -129,7 +129,7 @@ func (s *share) watch(ctx context.Context, stored func(context.Context) (uint64,
 
 const (
 	lookEvery  = 50 * time.Millisecond
-	lookFirst  = 4 * time.Millisecond // so that a publisher who is there is seen before much was read
+	lookFirst  = 2 * time.Millisecond // nobody wants to wait
 	firstLooks = 5
 	lookShare  = 20          // times as long as it takes: not to look all the time where there are very many streams
 	again      = 3           // changes

@@ -139,7 +139,7 @@ func backedUp(binary, work, every string) func(addr, store string) (*exec.Cmd, e
 	}
 }
 
-// measure takes one sample: two seconds of publishing, from when the first backup is under way.
+// measure takes one sample: two seconds of publishing, from when the first backup begins beside somebody who publishes already.
 func (b *besides) measure(ctx context.Context, work string) error {
 	dir, err := os.MkdirTemp(work, "")
 	if err != nil {
@@ -149,7 +149,7 @@ func (b *besides) measure(ctx context.Context, work string) error {
 	during, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
-	go func() {
+	backups := func() {
 		var err error
 		for n := 0; b.backup != nil && during.Err() == nil && err == nil; n++ {
 			cmd := b.backup(during, b.url, filepath.Join(dir, fmt.Sprint(n)))
@@ -158,10 +158,13 @@ func (b *besides) measure(ctx context.Context, work string) error {
 			}
 		}
 		ended <- err
-	}()
-	took, err := publishBeside(ctx, b.url)
+	}
+	took, err := publishBeside(ctx, b.url, func() { go backups() })
+	if err != nil {
+		return err
+	}
 	stop()
-	if err = errors.Join(err, <-ended); err != nil {
+	if err := <-ended; err != nil {
 		return err
 	}
 	total := 0.0
@@ -174,20 +177,29 @@ func (b *besides) measure(ctx context.Context, work string) error {
 	return nil
 }
 
-// publishBeside publishes to a stream of its own for two seconds, and returns how long each took to be acknowledged, in seconds.
-func publishBeside(ctx context.Context, url string) (took []float64, err error) {
+// publishBeside publishes to a stream of its own, and calls begin after half a second; of the two seconds that follow it returns
+// how long each took to be acknowledged, in seconds.
+func publishBeside(ctx context.Context, url string, begin func()) (took []float64, err error) {
 	err = busproc.WithJetStream(url, func(js jetstream.JetStream) error {
 		if _, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: "RISK", Subjects: []string{"events.risk.>"}, MaxMsgs: 10_000}); err != nil {
 			return err
 		}
-		for begun := time.Now(); time.Since(begun) < 2*time.Second; {
-			at := time.Now()
-			if _, err := js.Publish(ctx, "events.risk.limit", make([]byte, 300)); err != nil {
-				return err
+		publish := func(d time.Duration) (took []float64, err error) {
+			for begun := time.Now(); time.Since(begun) < d; {
+				at := time.Now()
+				if _, err := js.Publish(ctx, "events.risk.limit", make([]byte, 300)); err != nil {
+					return nil, err
+				}
+				took = append(took, time.Since(at).Seconds())
 			}
-			took = append(took, time.Since(at).Seconds())
+			return took, nil
 		}
-		return nil
+		if _, err := publish(time.Second / 2); err != nil {
+			return err
+		}
+		begin()
+		took, err = publish(2 * time.Second)
+		return err
 	})
 	return took, err
 }
