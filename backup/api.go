@@ -49,6 +49,12 @@ func isAPI(err error, code int) bool {
 	return errors.As(err, &e) && e.ErrCode == code
 }
 
+// answered reports whether err, of a request, is JetStream's own answer: then nothing was done, and nothing will be.
+func answered(err error) bool {
+	var e *apiError
+	return errors.As(err, &e)
+}
+
 // ask sends one request; answer, which may be nil, takes what comes back.
 func (c client) ask(ctx context.Context, subject string, request, answer any) error {
 	var body []byte

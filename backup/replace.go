@@ -15,8 +15,9 @@ type old struct {
 	cfg      config // as it was before anybody touched it
 	state    state
 	pristine bool // it never held a message, so that nobody has to be asked
-	parked   bool
-	deleted  bool
+	parked   bool // asked for: an answer may be lost, and what was asked for done
+	deleted  bool // the same
+	doubtful bool // that was not answered, so that it may still come to it
 }
 
 // look finds what stands in the way, and refuses what may not be taken out of it. It changes nothing.
@@ -105,11 +106,18 @@ func (r *restore) clear(ctx context.Context) error {
 		}
 		_ = os.Remove(before)
 	}
+	if r.o.Kept != nil && !r.temporary() {
+		r.o.Kept(r.kept)
+	}
 	for _, o := range r.old {
-		if err := r.delete(ctx, o.name); err != nil {
-			return fmt.Errorf("stream %s: %w", o.name, err)
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		o.deleted = true
+		if err := r.delete(ctx, o.name); err != nil {
+			o.doubtful = !answered(err)
+			return fmt.Errorf("stream %s: %w", o.name, err)
+		}
 	}
 	return nil
 }
@@ -122,16 +130,18 @@ func (r *restore) keep(ctx context.Context) (*Manifest, error) {
 		names = append(names, o.name)
 	}
 	for now := time.Now(); ; now = now.Add(time.Second) {
-		if r.kept = r.beside(now); r.temporary() {
-			r.kept = filepath.Join(r.shop.dir, filepath.Base(r.kept))
+		file := r.beside(now)
+		if r.temporary() {
+			file = filepath.Join(r.shop.dir, filepath.Base(file))
 		}
-		m, _, err := CreateFile(ctx, r.nc, r.kept, CreateOptions{Streams: names, Version: r.o.Version, Damaged: true, Wait: r.wait, Temp: r.shop.dir})
+		m, _, err := CreateFile(ctx, r.nc, file, CreateOptions{Streams: names, Version: r.o.Version, Damaged: true, Wait: r.wait, Temp: r.shop.dir})
 		if errors.Is(err, os.ErrExist) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("keeping what is there in %s: %w", r.kept, err)
+			return nil, fmt.Errorf("keeping what is there in %s: %w", file, err)
 		}
+		r.kept = file
 		return m, nil
 	}
 }
@@ -153,15 +163,16 @@ func (r *restore) park(ctx context.Context, o *old) error {
 	if !ok {
 		return nil
 	}
-	if err := r.ask(ctx, "STREAM.UPDATE."+o.name, cfg, nil); err != nil {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	o.parked = true
-	return nil
+	return r.ask(context.WithoutCancel(ctx), "STREAM.UPDATE."+o.name, cfg, nil)
 }
 
+// delete waits for the answer even of a caller who has given up: whether the stream is gone, nobody would know.
 func (r *restore) delete(ctx context.Context, stream string) error {
-	err := r.ask(ctx, "STREAM.DELETE."+stream, nil, nil)
+	err := r.ask(context.WithoutCancel(ctx), "STREAM.DELETE."+stream, nil, nil)
 	if isAPI(err, errStreamNotFound) {
 		return nil
 	}
@@ -169,41 +180,56 @@ func (r *restore) delete(ctx context.Context, stream string) error {
 }
 
 // putBack makes everything as it was before: what was made goes, what was parked takes publishes again, what was deleted is
-// restored from where it was kept. It works also when the caller has given up.
+// restored from where it was kept. It works also when the caller has given up. What was kept goes only if everything is seen
+// to be as it was.
 func (r *restore) putBack(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Hour)
 	defer cancel()
 	var errs []error
+	ours := map[string]bool{} // made, and still there
 	for _, t := range r.targets {
 		if t.made {
 			if err := r.delete(ctx, t.name); err != nil {
+				ours[t.name] = true
 				errs = append(errs, fmt.Errorf("stream %s, which is not whole: %w", t.name, err))
 			}
 		}
 	}
+	doubt := false
 	var gone []string
 	for _, o := range r.old {
-		switch {
-		case o.deleted:
+		doubt = doubt || o.doubtful
+		if ours[o.name] || !o.parked && !o.deleted {
+			continue
+		}
+		_, err := r.info(ctx, o.name, false)
+		if isAPI(err, errStreamNotFound) {
 			gone = append(gone, o.name)
-		case o.parked:
-			if err := r.ask(ctx, "STREAM.UPDATE."+o.name, o.cfg, nil); err != nil {
-				errs = append(errs, fmt.Errorf("stream %s, giving its subjects back: %w", o.name, err))
-			}
+			continue
+		}
+		if err == nil && o.parked {
+			err = r.ask(ctx, "STREAM.UPDATE."+o.name, o.cfg, nil)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("stream %s, giving its subjects back: %w", o.name, err))
 		}
 	}
 	if len(gone) > 0 {
-		_, err := Restore(ctx, r.nc, r.kept, RestoreOptions{Streams: gone, Temp: r.o.Temp, Wait: r.wait, Expire: true})
-		if err != nil {
-			if to := r.beside(time.Now()); r.temporary() && os.Rename(r.kept, to) == nil { // with the workshop it would be gone
-				r.kept = to
-			}
-			errs = append(errs, fmt.Errorf("bringing back what was there: %w; it is in %s: deltran-bus backup restore %s", err, r.kept, r.kept))
-		} else if !r.temporary() {
+		if _, err := Restore(ctx, r.nc, r.kept, RestoreOptions{Streams: gone, Temp: r.o.Temp, Wait: r.wait, Expire: true}); err != nil {
+			errs = append(errs, fmt.Errorf("bringing back what was there: %w", err))
+		}
+	}
+	if r.kept == "" || r.temporary() && len(gone) == 0 {
+		return errors.Join(errs...)
+	}
+	if len(errs) == 0 && !doubt {
+		if !r.temporary() {
 			_ = os.Remove(r.kept)
 		}
-	} else if r.kept != "" && !r.temporary() {
-		_ = os.Remove(r.kept)
+		return nil
 	}
-	return errors.Join(errs...)
+	if to := r.beside(time.Now()); r.temporary() && os.Rename(r.kept, to) == nil { // with the workshop it would be gone
+		r.kept = to
+	}
+	return errors.Join(append(errs, fmt.Errorf("what was there is in %s; see with deltran-bus status whether it is there still, and if it is not: deltran-bus backup restore %s", r.kept, r.kept))...)
 }

@@ -28,6 +28,7 @@ type RestoreOptions struct {
 	Free     func(dir string) (uint64, error) // how much room a folder has; nil: not looked at
 	Wait     time.Duration                    // for each answer; default 30 s
 	Progress func(Progress)
+	Kept     func(file string) // called when all that is replaced is in that archive, before any of it goes; may be nil
 }
 
 // Own reports whether a stream holds nothing but what the bus has written there about itself. Where no other stream ever held a

@@ -6,17 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/deltran/deltran-bus/backup"
 	"github.com/deltran/deltran-bus/config"
 	"github.com/deltran/deltran-bus/ledger"
 	"github.com/deltran/deltran-bus/monitor"
 	"github.com/deltran/deltran-bus/server"
 	"github.com/dustin/go-humanize"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/urfave/cli/v2"
 )
 
@@ -65,6 +68,7 @@ func doctor(c *cli.Context) error {
 		found = append(found, onFiles(c.Context, cfg, store)...)
 	} else {
 		found = append(found, onBus(r)...)
+		found = append(found, onParked(ctx, cfg)...)
 	}
 	problems := 0
 	for _, d := range found {
@@ -234,6 +238,24 @@ func onBus(r monitor.Readiness) (out []diagnosis) {
 			l = remark
 		}
 		out = append(out, diagnosis{l, string(f.Kind), f.String(), f.WayOut})
+	}
+	return out
+}
+
+// onParked finds streams that a restore has taken their subjects from. A bus that is not ready has none to show.
+func onParked(ctx context.Context, cfg *config.Config) (out []diagnosis) {
+	var jsz natsserver.JSInfo
+	res, body, err := askMonitor(ctx, cfg, "/jsz?streams=true&config=true")
+	if err != nil || res.StatusCode != http.StatusOK || json.Unmarshal(body, &jsz) != nil {
+		return nil
+	}
+	for _, a := range jsz.AccountDetails {
+		for _, s := range a.Streams {
+			if s.Config != nil && backup.Parked(s.Config.Metadata) {
+				out = append(out, diagnosis{problem, "restore", "stream " + s.Name + " " + takesNone + ", or was to do so when it was killed",
+					"wait for it, or give that restore the same words again; without it, the bus gives the stream its subjects back when it starts"})
+			}
+		}
 	}
 	return out
 }

@@ -44,6 +44,25 @@ func (b *bus) backUp(cfg *config.Config) {
 	b.scheduled.Store(s)
 }
 
+// unpark mends what a restore that was killed has left, before anybody can begin another one.
+func (b *bus) unpark(ctx context.Context) {
+	if b.temp != "" {
+		return
+	}
+	nc, err := b.srv.Connect(nats.Name("deltran-bus restore"))
+	if err == nil {
+		var names []string
+		names, err = backup.Unpark(ctx, nc)
+		nc.Close()
+		for _, name := range names {
+			b.log.Warn("a restore that was to replace this stream did not come to its end: the stream takes publishes again", "stream", name)
+		}
+	}
+	if err != nil {
+		b.log.Error("streams that a restore was to replace may take no publishes; deltran-bus status names them", "error", err)
+	}
+}
+
 // noBackup ends the schedule, if there is one.
 func (b *bus) noBackup() {
 	if s := b.scheduled.Swap(nil); s != nil {

@@ -182,6 +182,7 @@ func (b *bus) open(cfg *config.Config) (err error) {
 	go b.systemd.waiting(waited, b.srv, b.addresses().Monitor, b.log)
 	err = b.srv.Open(ctx)
 	if err == nil {
+		b.unpark(ctx)
 		b.listen(cfg)
 		err = b.srv.Listen()
 	}

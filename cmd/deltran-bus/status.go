@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/deltran/deltran-bus/backup"
 	"github.com/deltran/deltran-bus/bootstrap"
 	"github.com/deltran/deltran-bus/config"
 	"github.com/dustin/go-humanize"
@@ -42,7 +43,8 @@ type streamStatus struct {
 	Newest    time.Time        `json:"newest,omitzero"`
 	MaxAge    time.Duration    `json:"max_age"` // nanoseconds; 0: no limit
 	Declared  bool             `json:"declared"`
-	Own       bool             `json:"own,omitempty"` // the bus made it for itself
+	Own       bool             `json:"own,omitempty"`    // the bus made it for itself
+	Parked    bool             `json:"parked,omitempty"` // it takes no publishes: a restore replaces it, or was to when it was killed
 	Consumers []consumerStatus `json:"consumers"`
 }
 
@@ -99,7 +101,7 @@ func survey(ctx context.Context, js jetstream.JetStream, cfg *config.Config) (ov
 		s := streamStatus{
 			Name: name, Storage: h.Config.Storage.String(), Messages: h.State.Msgs, Bytes: h.State.Bytes, MaxBytes: cmp.Or(h.Config.MaxBytes, -1),
 			FirstSeq: h.State.FirstSeq, LastSeq: h.State.LastSeq, MaxAge: h.Config.MaxAge,
-			Declared: declared[bootstrap.Ref{Stream: name}], Own: h.Config.Metadata[bootstrap.Owner] != "", Consumers: []consumerStatus{},
+			Declared: declared[bootstrap.Ref{Stream: name}], Own: h.Config.Metadata[bootstrap.Owner] != "", Parked: backup.Parked(h.Config.Metadata), Consumers: []consumerStatus{},
 		}
 		if s.Messages > 0 {
 			s.Oldest, s.Newest = h.State.FirstTime, h.State.LastTime
@@ -140,7 +142,7 @@ func (o overview) tables(w io.Writer, now time.Time) error {
 	fmt.Fprintln(tw, "STREAM\tMESSAGES\tBYTES\tFULL\tOLDEST\tNEWEST\tKEPT\t")
 	for _, s := range o.Streams {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, humanize.Comma(int64(s.Messages)), humanize.IBytes(s.Bytes),
-			full(s.Bytes, s.MaxBytes), ago(now, s.Oldest), ago(now, s.Newest), kept(s.MaxAge), note(s.Declared || s.Own, s.Storage))
+			full(s.Bytes, s.MaxBytes), ago(now, s.Oldest), ago(now, s.Newest), kept(s.MaxAge), s.note())
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -199,6 +201,18 @@ func kept(d time.Duration) string {
 	}
 	return config.FormatDuration(d)
 }
+
+func (s streamStatus) note() string {
+	if n := note(s.Declared || s.Own, s.Storage); !s.Parked {
+		return n
+	} else if n != "" {
+		return takesNone + ", " + n
+	}
+	return takesNone
+}
+
+// takesNone is said of a stream that is parked.
+const takesNone = "takes no publishes: a restore replaces it"
 
 func note(declared bool, storage string) string {
 	s := ""
