@@ -46,7 +46,7 @@ max_payload = "1KB"
 	if err := first.Publish("events.clearing.window.opened", make([]byte, 2<<10)); !errors.Is(err, nats.ErrMaxPayload) {
 		t.Errorf("2KB of one: %v", err)
 	}
-	if l := b.cfg.LimitsOf(b.cfg.Services[len(b.cfg.Services)-1]); l.Connections != 2 || l.Subscriptions != 3 || l.Payload != 1<<10 || l.Pending != 16<<20 {
+	if l := b.cfg.LimitsOf(b.cfg.Services[len(b.cfg.Services)-1]); l.Connections != 2 || l.Subscriptions != 3 || l.Payload != 1<<10 || l.Pending != 64<<20 {
 		t.Errorf("%+v", l)
 	}
 }

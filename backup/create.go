@@ -22,7 +22,7 @@ type CreateOptions struct {
 	Damaged  bool           // go on where messages cannot be read, and record them; otherwise that is an error
 	Temp     string         // the folder in which streams are put together; default: the system's, or the archive's
 	Wait     time.Duration  // for each answer; default 30 s
-	Rate     int64          // bytes a second, packed as they come, that are read at most while somebody publishes; 0: no limit
+	Rate     int64          // bytes a second of messages that are read at most while somebody publishes; 0: no limit
 	Progress func(Progress) // called from one goroutine at a time, at most once for a chunk of data
 
 	share *share // instead of one for Rate
@@ -38,10 +38,10 @@ type Progress struct {
 }
 
 // together is how many streams are read at the same time, so that their moments lie close together, and underWay how many
-// bytes of all of them may be on their way: less than what nats-server cuts a client off for.
+// bytes of all of them may be on their way: much less than what nats-server cuts a client off for, which may be 16 MB.
 const (
 	together = 16
-	underWay = 16 << 20
+	underWay = 4 << 20
 )
 
 // Create writes an archive to w. Everything that was stored before it began is in it, unless it is deleted or expires
@@ -133,7 +133,6 @@ type taken struct {
 // closed.
 func (c client) takeAll(ctx context.Context, names []string, sh *share, o CreateOptions) []chan taken {
 	window := underWay / min(together, max(len(names), 1))
-	window = min(window, 8<<20)
 	p := newProgress(o.Progress, "reading", len(names))
 	slot := make(chan struct{}, together)
 	out := make([]chan taken, len(names))
@@ -174,12 +173,13 @@ func (c client) take(ctx context.Context, name string, window int, sh *share, o 
 		error
 	}
 	scanned := make(chan result, 1)
+	var read tally
 	go func() {
-		found, err := scan{}.run(pr)
+		found, err := scan{unpacked: func(r io.Reader) io.Reader { return io.TeeReader(r, &read) }}.run(pr)
 		_ = pr.CloseWithError(errors.Join(err, io.ErrClosedPipe))
 		scanned <- result{found, err}
 	}()
-	snap, err := c.snapshot(ctx, name, window, sh, io.MultiWriter(t.data, p.count(name), pw))
+	snap, err := c.snapshot(ctx, name, window, sh, &read, io.MultiWriter(t.data, p.count(name), pw))
 	_ = pw.CloseWithError(err)
 	found := <-scanned
 	switch {

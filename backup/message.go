@@ -105,13 +105,19 @@ type scan struct {
 	seen    func(seq uint64) // is called for every message; may be nil
 	again   io.Writer        // gets the same data, in a form that nats-server restores without losing a consumer's state; may be nil
 
+	unpacked func(io.Reader) io.Reader // what is read through when it is unpacked; may be nil
+
 	*content
 	in  *archive.Reader
 	out *archive.Writer
 }
 
 func (s scan) run(r io.Reader) (*content, error) {
-	s.in = archive.NewReader(bufio.NewReaderSize(s2.NewReader(bufio.NewReaderSize(r, 64<<10), s2.ReaderAllocBlock(64<<10)), 64<<10))
+	r = s2.NewReader(bufio.NewReaderSize(r, 64<<10), s2.ReaderAllocBlock(64<<10))
+	if s.unpacked != nil {
+		r = s.unpacked(r)
+	}
+	s.in = archive.NewReader(bufio.NewReaderSize(r, 64<<10))
 	s.content = &content{consumers: map[string]consumerState{}}
 	end := func() error { return nil }
 	if s.again != nil {

@@ -3,6 +3,7 @@ package backup
 import (
 	"archive/tar"
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -179,17 +180,17 @@ type folder struct {
 }
 
 func openFolder(dir string) (source, error) {
-	has := func(name ...string) bool {
-		_, err := os.Stat(filepath.Join(append([]string{dir}, name...)...))
+	has := func(dir, name string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
 		return err == nil
 	}
 	f := &folder{}
-	within := dir
+	within, without := dir, ""
 	switch {
-	case has(metaName):
+	case has(dir, metaName):
 		f.streams = []string{dir}
 		return f, nil
-	case has(manifestName):
+	case has(dir, manifestName):
 		f.manifest, within = filepath.Join(dir, manifestName), filepath.Join(dir, streamsDir)
 	}
 	found, err := os.ReadDir(within)
@@ -197,14 +198,20 @@ func openFolder(dir string) (source, error) {
 		return nil, err
 	}
 	for _, e := range found {
-		if sub := filepath.Join(within, e.Name()); e.IsDir() {
-			if _, err := os.Stat(filepath.Join(sub, metaName)); err == nil {
-				f.streams = append(f.streams, sub)
-			}
+		if !e.IsDir() {
+			continue
+		}
+		if sub := filepath.Join(within, e.Name()); has(sub, metaName) {
+			f.streams = append(f.streams, sub)
+		} else {
+			without = cmp.Or(without, sub)
 		}
 	}
-	if len(f.streams) == 0 && f.manifest == "" {
+	switch {
+	case len(f.streams) == 0 && f.manifest == "":
 		return nil, bad(dir, "it holds neither %s nor folders that do", metaName)
+	case without != "" && f.manifest == "": // natscli makes the folder first, and leaves it where it could not go on
+		return nil, bad(without, "there is no %s in it: the backup of that stream did not come to its end; take the folder away to do without it", metaName)
 	}
 	return f, nil
 }

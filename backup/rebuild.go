@@ -117,7 +117,7 @@ func (w *workshop) rename(ctx context.Context, name string, p packed) error {
 	}
 	pr, pw := io.Pipe()
 	go func() {
-		_, err := w.snapshot(ctx, p.name, 8<<20, nil, pw)
+		_, err := w.snapshot(ctx, p.name, 8<<20, nil, new(tally), pw)
 		_ = pw.CloseWithError(err)
 	}()
 	err := w.build(ctx, name, packed{name: p.name, meta: p.meta, data: pr})
@@ -129,7 +129,7 @@ func (w *workshop) rename(ctx context.Context, name string, p packed) error {
 func (w *workshop) look(ctx context.Context, name string, expired time.Time) (*content, error) {
 	pr, pw := io.Pipe()
 	go func() {
-		_, err := w.snapshot(ctx, name, 8<<20, nil, pw)
+		_, err := w.snapshot(ctx, name, 8<<20, nil, new(tally), pw)
 		_ = pw.CloseWithError(err)
 	}()
 	found, err := scan{expired: expired}.run(pr)

@@ -18,7 +18,7 @@ import (
 // ScheduleOptions are what a Schedule is told. All but Rate are needed.
 type ScheduleOptions struct {
 	Every   time.Duration // from one beginning to the next
-	Dir     string        // where the archives go; it is made if it is not there
+	Dir     string        // where the archives go; it is not made, because a disk that is not mounted looks like one that is not there
 	Keep    int           // how many good ones stay, at least 1
 	Rate    int64         // bytes a second that are read at most while somebody publishes; 0: no limit
 	Name    string        // what their names begin with, such as the bus's
@@ -142,8 +142,8 @@ func (s *Schedule) once(ctx context.Context) {
 
 // take writes one archive and verifies it. One that holds damaged streams is kept and is an error: it is not good.
 func (s *Schedule) take(ctx context.Context, now time.Time) (*Run, error) {
-	if err := os.MkdirAll(s.o.Dir, 0o700); err != nil {
-		return nil, err
+	if _, err := os.Stat(s.o.Dir); err != nil {
+		return nil, fmt.Errorf("%s: %w; if no disk is missing there, make it: mkdir -p %s", s.o.Dir, plain(err), s.o.Dir)
 	}
 	nc, err := s.o.Connect()
 	if err != nil {

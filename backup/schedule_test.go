@@ -20,7 +20,7 @@ import (
 // scheduleOf is a schedule of a bus into a folder of its own.
 func scheduleOf(b *bus, keep int) *Schedule {
 	return NewSchedule(ScheduleOptions{
-		Every: time.Hour, Dir: filepath.Join(b.t.TempDir(), "archives"), Keep: keep, Name: "bus", Version: "test", Log: slog.New(slog.DiscardHandler),
+		Every: time.Hour, Dir: b.t.TempDir(), Keep: keep, Name: "bus", Version: "test", Log: slog.New(slog.DiscardHandler),
 		Connect: func() (*nats.Conn, error) { return nats.Connect("", nats.InProcessServer(b.srv)) },
 	})
 }

@@ -11,9 +11,25 @@ import (
 // DefaultRate is how much a backup reads a second while somebody publishes, unless somebody says otherwise.
 const DefaultRate = 16 << 20
 
-// LeastRate is the least rate that makes sense: nats-server gives a stream up that nothing is taken of for five seconds,
-// and up to 16 of them share the rate.
+// LeastRate is the least rate that makes sense.
 const LeastRate = 1 << 20
+
+// longest is how long one stream waits at a time: nats-server gives a stream up that nothing is taken of for five seconds.
+const longest = 2 * time.Second
+
+// A tally counts what is written to it.
+type tally struct{ n, told atomic.Int64 }
+
+func (t *tally) Write(p []byte) (int, error) {
+	t.n.Add(int64(len(p)))
+	return len(p), nil
+}
+
+// since is how much was written since it was asked before.
+func (t *tally) since() int {
+	n := t.n.Load()
+	return int(n - t.told.Swap(n))
+}
 
 // share is what several readers may read together in a second while somebody publishes; those who come later wait for
 // those before them. A nil one holds nobody up.
@@ -57,12 +73,13 @@ func (s *share) tell(ctx context.Context) error {
 // holds reports whether there is somebody to be left the time to.
 func (s *share) holds() bool { return s != nil && s.lively.Load() }
 
-// wait returns when what was read, n bytes, has been paid for with time.
+// wait returns when what was read, n bytes, has been paid for with time, or with as much of it as nats-server waits for: the rest
+// is owed.
 func (s *share) wait(ctx context.Context, n int) error {
 	if !s.holds() {
 		return nil
 	}
-	t := time.NewTimer(s.take(n, time.Now()))
+	t := time.NewTimer(min(s.take(n, time.Now()), longest))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
@@ -128,7 +145,7 @@ func (s *share) watch(ctx context.Context, stored func(context.Context) (uint64,
 }
 
 const (
-	lookEvery  = 50 * time.Millisecond
+	lookEvery  = 20 * time.Millisecond
 	lookFirst  = 2 * time.Millisecond // nobody wants to wait
 	firstLooks = 5
 	lookShare  = 20          // times as long as it takes: not to look all the time where there are very many streams

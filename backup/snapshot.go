@@ -27,8 +27,8 @@ const (
 )
 
 // snapshot writes a stream's messages and consumers to w as nats-server sends them, which may have window bytes under way,
-// and waits for its share, which may be nil. What is published meanwhile is not in it.
-func (c client) snapshot(ctx context.Context, stream string, window int, sh *share, w io.Writer) (*snapshot, error) {
+// and waits for its share, which may be nil, of what read says that they were unpacked. What is published meanwhile is not in it.
+func (c client) snapshot(ctx context.Context, stream string, window int, sh *share, read *tally, w io.Writer) (*snapshot, error) {
 	inbox := c.nc.NewInbox()
 	sub, err := c.nc.SubscribeSync(inbox)
 	if err != nil {
@@ -58,16 +58,16 @@ func (c client) snapshot(ctx context.Context, stream string, window int, sh *sha
 			}
 			return s, nil
 		}
-		if err := sh.wait(ctx, len(m.Data)); err != nil { // nats-server reads on when it is told that this has come
+		if _, err := w.Write(m.Data); err != nil {
+			return nil, err
+		}
+		if err := sh.wait(ctx, read.since()); err != nil { // nats-server reads on when it is told that this has come
 			return nil, err
 		}
 		if m.Reply != "" {
 			if err := m.Respond(nil); err != nil {
 				return nil, err
 			}
-		}
-		if _, err := w.Write(m.Data); err != nil {
-			return nil, err
 		}
 	}
 }

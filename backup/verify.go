@@ -91,9 +91,9 @@ func (c *check) stream(p packed) (Stream, error) {
 	}
 	wanted := c.wants == nil || c.wants(p.name)
 	sum, n := sha256.New(), int64(0)
-	data := io.TeeReader(interruptible{c.ctx, c.share.reader(c.ctx, p.data)}, io.MultiWriter(sum, c.progress.count(p.name), (*length)(&n)))
+	data := io.TeeReader(interruptible{c.ctx, p.data}, io.MultiWriter(sum, c.progress.count(p.name), (*length)(&n)))
 	again, done := c.alongside(p, st, wanted)
-	found, err := scanAny(data, p.legacy, c.expired, again)
+	found, err := c.scan(data, p.legacy, again)
 	if err == nil {
 		_, err = io.Copy(io.Discard, data)
 	}
@@ -148,9 +148,9 @@ func (c *check) alongside(p packed, st state, wanted bool) (again io.Writer, don
 // errAlso is how reading ends when whoever reads along has given up.
 var errAlso = errors.New("the other reader has ended")
 
-func scanAny(r io.Reader, legacy bool, expired time.Time, again io.Writer) (*content, error) {
+func (c *check) scan(r io.Reader, legacy bool, again io.Writer) (*content, error) {
 	if !legacy {
-		return scan{expired: expired, again: again}.run(r)
+		return scan{expired: c.expired, again: again, unpacked: func(r io.Reader) io.Reader { return c.share.reader(c.ctx, r) }}.run(r)
 	}
 	if again != nil {
 		r = io.TeeReader(r, again)

@@ -167,7 +167,11 @@ func backupVerify(c *cli.Context) error {
 	m, err := verify(c.Context, file, backup.VerifyOptions{Stdin: c.App.Reader, Temp: c.String("tmp"), Free: freeIn, Progress: progress})
 	done()
 	if errors.Is(err, backup.ErrBad) {
-		fmt.Fprintf(c.App.Writer, "%s: %v\n", shown(file), err)
+		if !c.Bool("json") {
+			fmt.Fprintf(c.App.Writer, "%s: %v\n", shown(file), err)
+		} else if err := writeJSON(c.App.Writer, map[string]string{"file": shown(file), "problem": err.Error()}); err != nil {
+			return err
+		}
 		return errDifferent
 	}
 	if err != nil {
@@ -225,6 +229,10 @@ func backupRestore(c *cli.Context, r *remote) error {
 			}
 			proof, err := audit.Verify(ctx, r.js, nil)
 			return err == nil && proof.New(), err
+		},
+		Kept: func(file string) { // whoever kills this has to know
+			done()
+			fmt.Fprintln(c.App.ErrWriter, "what is there is kept in "+file)
 		},
 	})
 	done()
