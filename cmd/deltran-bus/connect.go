@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/deltran/deltran-bus/config"
@@ -40,6 +41,9 @@ type remote struct {
 	limits natsserver.JSLimitOpts // of the own bus: no request tells them
 	nc     *nats.Conn
 	js     jetstream.JetStream
+
+	attempted   atomic.Pointer[attempted]
+	noConsumers bool // whoever is logged in may make none
 }
 
 // withRemote is a command that talks to a running bus.
@@ -94,7 +98,12 @@ func notPermitted(err error) error {
 func (r *remote) connect(c *cli.Context, server string, refused context.CancelCauseFunc) (err error) {
 	opts := []nats.Option{nats.Name("deltran-bus " + c.Command.Name), nats.Timeout(c.Duration("timeout")), nats.MaxReconnects(0),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			if errors.Is(err, nats.ErrPermissionViolation) {
+			if !errors.Is(err, nats.ErrPermissionViolation) {
+				return
+			}
+			if a := r.attempted.Load(); a != nil && strings.Contains(err.Error(), `"`+a.api) {
+				a.refused(err)
+			} else {
 				refused(err)
 			}
 		})}
@@ -134,6 +143,26 @@ func (r *remote) connect(c *cli.Context, server string, refused context.CancelCa
 	}
 	if r.js, err = jetstream.New(r.nc, jetstream.WithDefaultTimeout(c.Duration("timeout"))); err != nil {
 		r.nc.Close()
+	}
+	return err
+}
+
+// attempted is a request that a command can do without.
+type attempted struct {
+	api     string // what its subject begins with
+	refused context.CancelCauseFunc
+}
+
+// attempt does what ends with the server's refusal of a request below api, instead of waiting for an answer that will not
+// come, and lets the command go on.
+func (r *remote) attempt(ctx context.Context, api string, do func(context.Context) error) error {
+	ctx, refused := context.WithCancelCause(ctx)
+	defer refused(nil)
+	r.attempted.Store(&attempted{api, refused})
+	defer r.attempted.Store(nil)
+	err := do(ctx)
+	if cause := context.Cause(ctx); errors.Is(cause, nats.ErrPermissionViolation) {
+		return cause
 	}
 	return err
 }

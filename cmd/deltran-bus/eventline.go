@@ -34,11 +34,11 @@ func eventWriter(w io.Writer, asJSON bool) func(*entry) error {
 			_, err := fmt.Fprintln(w, e.line())
 			return err
 		}
-		s := seen{Stream: e.stream, Sequence: e.sequence, Time: e.time.UTC(), Subject: e.msg.Subject(), Header: e.msg.Headers()}
+		s := seen{Stream: e.stream, Sequence: e.sequence, Time: e.time.UTC(), Subject: e.subject, Header: e.header}
 		if e.invalid == nil {
-			s.Event = e.msg.Data()
+			s.Event = e.data
 		} else {
-			s.Payload, s.Invalid = e.msg.Data(), e.invalid.Error()
+			s.Payload, s.Invalid = e.data, e.invalid.Error()
 		}
 		return enc.Encode(s)
 	}
@@ -47,9 +47,9 @@ func eventWriter(w io.Writer, asJSON bool) func(*entry) error {
 // line is an event for people: when it was stored, where, what, by whom, its data, what connects it.
 func (e *entry) line() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s #%d  %s  ", e.time.UTC().Format("2006-01-02T15:04:05.000Z"), e.stream, e.sequence, printable(e.msg.Subject()))
+	fmt.Fprintf(&b, "%s  %s #%d  %s  ", e.time.UTC().Format("2006-01-02T15:04:05.000Z"), e.stream, e.sequence, printable(e.subject))
 	if e.invalid != nil {
-		fmt.Fprintf(&b, "%s  (%s)", quoted(e.msg.Data()), printable(e.invalid.Error()))
+		fmt.Fprintf(&b, "%s  (%s)", quoted(e.data), printable(e.invalid.Error()))
 		return b.String()
 	}
 	var data bytes.Buffer

@@ -10,6 +10,7 @@ import (
 
 	"github.com/deltran/deltran-bus/config"
 	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/urfave/cli/v2"
 )
@@ -48,13 +49,13 @@ func show(c *cli.Context, r *remote, ask tailing) error {
 		return err
 	}
 	var feeds feeds
-	defer func() { feeds.close(r.js, c.Duration("timeout")) }()
+	defer func() { feeds.close(c.Duration("timeout")) }()
 	for _, s := range sources {
-		f, err := openFeed(c.Context, r.js, s, ask)
+		f, err := r.read(c.Context, s, ask)
 		if err != nil {
 			return noJetStream(err)
 		}
-		feeds = append(feeds, f)
+		feeds = append(feeds, &feed{reader: f})
 	}
 	write := eventWriter(c.App.Writer, c.Bool("json"))
 	err = feeds.history(c.Context, ask, write)
@@ -65,6 +66,25 @@ func show(c *cli.Context, r *remote, ask tailing) error {
 		return nil
 	}
 	return err
+}
+
+// read opens a stream, with a consumer where one is to be had. Whoever may not make the first one is not tried with others.
+func (r *remote) read(ctx context.Context, s source, ask tailing) (reader, error) {
+	if !s.queue && !r.noConsumers {
+		var c *consuming
+		err := r.attempt(ctx, "$JS.API.CONSUMER.CREATE.", func(ctx context.Context) (err error) {
+			c, err = consume(ctx, r.js, s, ask)
+			return err
+		})
+		var answer *jetstream.APIError
+		switch {
+		case errors.Is(err, nats.ErrPermissionViolation):
+			r.noConsumers = true
+		case !errors.As(err, &answer): // JetStream's refusal is about this stream, which may have its fill of consumers
+			return c, err
+		}
+	}
+	return newAsking(ctx, r.nc, s, ask)
 }
 
 func askTail(c *cli.Context, now time.Time) (ask tailing, err error) {
@@ -101,6 +121,7 @@ func askTail(c *cli.Context, now time.Time) (ask tailing, err error) {
 type source struct {
 	stream string
 	words  []string // the subjects that are wanted; none: all
+	queue  bool     // a work queue
 }
 
 // tailed finds the streams that words on the command line mean.
@@ -141,7 +162,7 @@ func tailed(ctx context.Context, js jetstream.JetStream, words []string) (out []
 		}
 	}
 	for name, subjects := range want {
-		out = append(out, source{name, subjects})
+		out = append(out, source{name, subjects, have[name].Retention == jetstream.WorkQueuePolicy})
 	}
 	slices.SortFunc(out, func(a, b source) int { return strings.Compare(a.stream, b.stream) })
 	return out, nil
