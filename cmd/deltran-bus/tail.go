@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/deltran/deltran-bus/config"
+	"github.com/deltran/deltran-bus/event"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -91,6 +92,8 @@ func askTail(c *cli.Context, now time.Time) (ask tailing, err error) {
 	ask = tailing{last: c.Int("last"), correlation: c.String("correlation"), follow: !c.Bool("no-follow")}
 	since := c.String("since")
 	switch {
+	case c.IsSet("correlation") && !isUUID(ask.correlation): // which no event has
+		return ask, misuse("--correlation %q is not a UUID such as 11111111-2222-3333-4444-555555555555", ask.correlation)
 	case c.IsSet("last") && ask.last < 0:
 		return ask, misuse("--last %d is not a number of events", ask.last)
 	case since != "" && c.IsSet("last"):
@@ -115,6 +118,13 @@ func askTail(c *cli.Context, now time.Time) (ask tailing, err error) {
 		ask.last = -1
 	}
 	return ask, nil
+}
+
+// isUUID says what an event may have as its correlation_id.
+func isUUID(s string) bool {
+	e, err := event.New("a.b", "tail", nil)
+	e.Metadata.CorrelationID = s
+	return err == nil && s != "" && e.Validate() == nil
 }
 
 // source is a stream, and what of it is wanted.
