@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/deltran/deltran-bus/event"
@@ -128,8 +129,9 @@ func (fs feeds) follow(ctx context.Context, ask tailing, write func(*entry) erro
 	}
 }
 
+// wants compares UUIDs as RFC 9562 does: whatever their case.
 func (ask tailing) wants(e *entry) bool {
-	return !e.other && (ask.correlation == "" || e.invalid == nil && e.event.Metadata.CorrelationID == ask.correlation)
+	return !e.other && (ask.correlation == "" || e.invalid == nil && strings.EqualFold(e.event.Metadata.CorrelationID, ask.correlation))
 }
 
 // close leaves nothing behind; the consumers of a killed process go by themselves after a while.
