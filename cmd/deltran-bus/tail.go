@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/deltran/deltran-bus/config"
@@ -45,26 +49,47 @@ func tail(c *cli.Context) error {
 }
 
 func show(c *cli.Context, r *remote, ask tailing) error {
-	sources, err := tailed(c.Context, r.js, c.Args().Slice())
+	ctx, cancel := untilUnread(c.Context, c.App.Writer)
+	defer cancel()
+	err := showUntil(ctx, c, r, ask)
+	if ctx.Err() != nil || errors.Is(err, syscall.EPIPE) { // that is how one ends it
+		return nil
+	}
+	return err
+}
+
+// untilUnread ends when nobody reads w any more, as with | head -1. Writes there fail then, and kill nobody.
+func untilUnread(ctx context.Context, w io.Writer) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	signal.Ignore(syscall.SIGPIPE)
+	if f, ok := w.(*os.File); ok {
+		go func() { // until the process ends
+			if unread(f) {
+				cancel()
+			}
+		}()
+	}
+	return ctx, cancel
+}
+
+func showUntil(ctx context.Context, c *cli.Context, r *remote, ask tailing) error {
+	sources, err := tailed(ctx, r.js, c.Args().Slice())
 	if err != nil {
 		return err
 	}
 	var feeds feeds
 	defer func() { feeds.close(c.Duration("timeout")) }()
 	for _, s := range sources {
-		f, err := r.read(c.Context, s, ask)
+		f, err := r.read(ctx, s, ask)
 		if err != nil {
 			return noJetStream(err)
 		}
 		feeds = append(feeds, &feed{reader: f})
 	}
 	write := eventWriter(c.App.Writer, c.Bool("json"))
-	err = feeds.history(c.Context, ask, write)
+	err = feeds.history(ctx, ask, write)
 	if err == nil && ask.follow {
-		err = feeds.follow(c.Context, ask, write)
-	}
-	if c.Context.Err() != nil { // that is how one ends it
-		return nil
+		err = feeds.follow(ctx, ask, write)
 	}
 	return err
 }
