@@ -134,13 +134,17 @@ func (ask tailing) wants(e *entry) bool {
 	return !e.other && (ask.correlation == "" || e.invalid == nil && strings.EqualFold(e.event.Metadata.CorrelationID, ask.correlation))
 }
 
-// close leaves nothing behind; the consumers of a killed process go by themselves after a while.
+// close leaves nothing behind, if that is soon done: where the connection is lost, a consumer that makes itself anew keeps
+// whoever would stop it waiting. Those of a killed process go by themselves after a while.
 func (fs feeds) close(patience time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	for _, f := range fs {
-		if err := f.reader.close(ctx); errors.Is(err, context.DeadlineExceeded) {
-			return // nobody is there
+	_, _ = unless(ctx, func() (struct{}, error) {
+		for _, f := range fs {
+			if err := f.reader.close(ctx); errors.Is(err, context.DeadlineExceeded) {
+				break // nobody is there
+			}
 		}
-	}
+		return struct{}{}, nil
+	})
 }

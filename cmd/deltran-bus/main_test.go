@@ -47,6 +47,7 @@ func (t tight) Run() int {
 //	signal NAME                        send it a signal, such as TERM
 //	ended CODE                         wait for its end with that exit code (-TERM: killed by a signal)
 //	halt                               signal TERM and ended 0
+//	over                               what runs in the background has to end soon
 //
 //	nats-server DIR, nats-server stop  a stock nats-server in the test's process, its store in DIR; off: without JetStream
 //	create FILE.json                   make a stream as FILE.json says

@@ -34,6 +34,7 @@ var programCommands = map[string]func(*script, []string){
 	"monitored": (*script).monitored,
 	"signal":    (*script).signal,
 	"ended":     (*script).ended,
+	"over":      (*script).over,
 	"halt":      func(s *script, _ []string) { s.signal([]string{"TERM"}); s.ended([]string{"0"}) },
 }
 
@@ -248,4 +249,22 @@ func (s *script) ended(args []string) {
 	s.show()
 	s.bus = nil
 	s.sameCode(p.cmd, p.err, args[0])
+}
+
+// over waits until whatever runs in the background has ended, and not for long.
+func (s *script) over(args []string) {
+	s.want(args, 0, "over")
+	const soon = 5 * time.Second
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	giveUp := time.After(soon)
+	for _, cmd := range s.BackgroundCmds() {
+		for !errors.Is(cmd.Process.Signal(syscall.Signal(0)), os.ErrProcessDone) {
+			select {
+			case <-tick.C:
+			case <-giveUp:
+				s.Fatalf("%s has not ended within %s", strings.Join(cmd.Args, " "), soon)
+			}
+		}
+	}
 }

@@ -78,7 +78,11 @@ func showUntil(ctx context.Context, c *cli.Context, r *remote, ask tailing) erro
 		return err
 	}
 	var feeds feeds
-	defer func() { feeds.close(c.Duration("timeout")) }()
+	defer func() {
+		if r.nc.IsConnected() {
+			feeds.close(min(c.Duration("timeout"), 2*time.Second))
+		}
+	}()
 	for _, s := range sources {
 		f, err := r.read(ctx, s, ask)
 		if err != nil {
@@ -87,10 +91,13 @@ func showUntil(ctx context.Context, c *cli.Context, r *remote, ask tailing) erro
 		feeds = append(feeds, &feed{reader: f})
 	}
 	write := eventWriter(c.App.Writer, c.Bool("json"))
-	err = feeds.history(ctx, ask, write)
-	if err == nil && ask.follow {
-		err = feeds.follow(ctx, ask, write)
-	}
+	_, err = unless(ctx, func() (struct{}, error) { // for a consumer that makes itself anew listens to nobody
+		err := feeds.history(ctx, ask, write)
+		if err == nil && ask.follow {
+			err = feeds.follow(ctx, ask, write)
+		}
+		return struct{}{}, err
+	})
 	return err
 }
 
