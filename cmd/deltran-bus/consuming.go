@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -19,11 +20,40 @@ type consuming struct {
 	left     uint64 // messages of the past
 }
 
+// tailMark, "true" in a consumer's metadata, tells those of tail from a service's.
+const tailMark = "deltran-bus.tail"
+
+var tailMetadata = map[string]string{tailMark: "true"}
+
+// tailName is what the names of a consumer of tail begin with.
+func tailName() string { return "deltran-bus-tail-" + rand.Text() }
+
+// servicesOf names the consumers of a stream that are not tail's.
+func servicesOf(ctx context.Context, js jetstream.JetStream, stream string) (map[string]bool, error) {
+	st, err := js.Stream(ctx, stream)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", stream, err)
+	}
+	names := map[string]bool{}
+	consumers := st.ListConsumers(ctx)
+	for info := range consumers.Info() {
+		if info.Config.Metadata[tailMark] != "true" {
+			names[info.Name] = true
+		}
+	}
+	if err := consumers.Err(); err != nil {
+		return nil, fmt.Errorf("stream %s: consumers: %w", stream, err)
+	}
+	return names, nil
+}
+
 func consume(ctx context.Context, js jetstream.JetStream, s source, ask tailing) (_ *consuming, err error) {
 	cfg := jetstream.OrderedConsumerConfig{
 		FilterSubjects:    distinct(s.words),
 		DeliverPolicy:     jetstream.DeliverAllPolicy,
 		InactiveThreshold: 15 * time.Second, // should this process be killed
+		NamePrefix:        tailName(),
+		Metadata:          tailMetadata,
 	}
 	switch {
 	case !ask.since.IsZero():
@@ -67,6 +97,7 @@ func lastFrom(ctx context.Context, js jetstream.JetStream, s source, n uint64) (
 // pendingFrom is how many messages there are from a sequence on.
 func pendingFrom(ctx context.Context, js jetstream.JetStream, s source, from uint64) (uint64, error) {
 	c, err := js.CreateConsumer(ctx, s.stream, jetstream.ConsumerConfig{
+		Name: tailName(), Metadata: tailMetadata,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from, FilterSubjects: distinct(s.words),
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: 15 * time.Second,
 	})

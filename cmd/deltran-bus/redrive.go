@@ -57,7 +57,7 @@ func redriveLetters(c *cli.Context, r *remote) error {
 		return noJetStream(err)
 	}
 	out := redriveJSON{DryRun: c.Bool("dry-run"), Redriven: []movedJSON{}, Left: []failureJSON{}}
-	ahead, err := lookAhead(c, ch, ls, &out)
+	ahead, err := lookAhead(c, r.js, ch, ls, &out)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func asStored(a, b deadletter.Letter) int {
 
 // lookAhead says what would be done, and refuses what would reach consumers that have not given up, unless that is wanted.
 // The letters come back without their payload, in the order in which they are to be sent.
-func lookAhead(c *cli.Context, ch choice, ls *deadletter.Letters, out *redriveJSON) (ahead []deadletter.Letter, err error) {
+func lookAhead(c *cli.Context, js jetstream.JetStream, ch choice, ls *deadletter.Letters, out *redriveJSON) (ahead []deadletter.Letter, err error) {
 	type goal struct{ stream, consumer, subject string }
 	goalOf := func(l deadletter.Letter) goal { return goal{l.ID.Stream, l.Consumer, l.Subject} }
 	targets := map[goal]deadletter.Target{}
@@ -141,6 +141,11 @@ func lookAhead(c *cli.Context, ch choice, ls *deadletter.Letters, out *redriveJS
 			if t, err = ls.Target(c.Context, l); err != nil {
 				return nil, err
 			}
+			services, err := servicesOf(c.Context, js, t.Stream)
+			if err != nil {
+				return nil, err
+			}
+			t.Others = slices.DeleteFunc(t.Others, func(name string) bool { return !services[name] }) // whoever looks with tail does nothing
 			targets[goalOf(l)] = t
 		}
 		for _, name := range t.Others {
