@@ -13,7 +13,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/deltran/deltran-bus/backup"
 	"github.com/deltran/deltran-bus/config"
 	"github.com/deltran/deltran-bus/ledger"
 	"github.com/deltran/deltran-bus/monitor"
@@ -249,13 +248,9 @@ func onParked(ctx context.Context, cfg *config.Config) (out []diagnosis) {
 	if err != nil || res.StatusCode != http.StatusOK || json.Unmarshal(body, &jsz) != nil {
 		return nil
 	}
-	for _, a := range jsz.AccountDetails {
-		for _, s := range a.Streams {
-			if s.Config != nil && backup.Parked(s.Config.Metadata) {
-				out = append(out, diagnosis{problem, "restore", "stream " + s.Name + " " + takesNone + ", or was to do so when it was killed",
-					"wait for it, or give that restore the same words again; without it, the bus gives the stream its subjects back when it starts"})
-			}
-		}
+	for _, name := range parked(&jsz) {
+		out = append(out, diagnosis{problem, "restore", "stream " + name + " " + takesNone + ", or was to do so when it was killed",
+			"wait for it, or give that restore the same words again; without it, the bus gives the stream its subjects back when it starts"})
 	}
 	return out
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/deltran/deltran-bus/backup"
 	"github.com/deltran/deltran-bus/config"
 	"github.com/dustin/go-humanize"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
 
@@ -46,8 +47,8 @@ func (b *bus) backUp(cfg *config.Config) {
 
 // unpark mends what a restore that was killed has left, before anybody can begin another one.
 func (b *bus) unpark(ctx context.Context) {
-	if b.temp != "" {
-		return
+	if jsz, err := b.srv.NATS().Jsz(&natsserver.JSzOptions{Streams: true, Config: true}); err == nil && len(parked(jsz)) == 0 {
+		return // as nearly always, and a connection would cost the start more
 	}
 	nc, err := b.srv.Connect(nats.Name("deltran-bus restore"))
 	if err == nil {
@@ -61,6 +62,18 @@ func (b *bus) unpark(ctx context.Context) {
 	if err != nil {
 		b.log.Error("streams that a restore was to replace may take no publishes; deltran-bus status names them", "error", err)
 	}
+}
+
+// parked are the streams that a restore has taken their subjects from.
+func parked(jsz *natsserver.JSInfo) (names []string) {
+	for _, a := range jsz.AccountDetails {
+		for _, s := range a.Streams {
+			if s.Config != nil && backup.Parked(s.Config.Metadata) {
+				names = append(names, s.Name)
+			}
+		}
+	}
+	return names
 }
 
 // noBackup ends the schedule, if there is one.
