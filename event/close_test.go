@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,6 +90,102 @@ func TestCloseGivesUp(t *testing.T) {
 		}
 	}
 }
+
+// What was not sent is taken back, and what was has its answer; who wants to know is told of the connection.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Run(t, bustest.WithTOML(takesBatches), bustest.WithTCP())
+	way := newProxy(t, bus.URL())
+	nc, err := nats.Connect(way.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	told := make(chan error, 10)
+	p := publisher(t, nc, event.OnConnection(func(why error) { told <- why }))
+	way.silence()
+	var futures []*event.Future
+	publish := func(from int) {
+		for n := range 5 {
+			f, err := p.PublishAsync(t.Context(), created, numbered(from+n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			futures = append(futures, f)
+		}
+	}
+	publish(1)
+	bus.Await("TRANSACTIONS", func(e bustest.Event) bool { return strings.Contains(string(e.Data), `"n":1}`) })
+	way.no.Store(true)
+	way.cut()
+	if why := <-told; why == nil {
+		t.Error("no reason")
+	}
+	publish(6)
+	p.Stop()
+	if _, err := p.PublishAsync(t.Context(), created, numbered(0)); !errors.Is(err, event.ErrClosed) {
+		t.Error(err)
+	}
+	way.no.Store(false)
+	if why := <-told; why != nil {
+		t.Error(why)
+	}
+	for n, f := range futures {
+		ack, err := f.Ack()
+		if n < 5 && (err != nil || ack.Sequence != uint64(n+1)) || n >= 5 && (!errors.Is(err, event.ErrClosed) || errors.Is(err, event.ErrUncertain)) {
+			t.Error(n, ack, err)
+		}
+	}
+	if got := stored(t, bus, "TRANSACTIONS"); len(got) != 5 {
+		t.Error(got)
+	}
+}
+
+// Close gives results to what it does not wait for before it has ended a dial to a server that does not answer. It had them
+// wait for that, and with them whoever was interrupted.
+func TestCloseWhileNobodyAnswers(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Run(t, bustest.WithTCP())
+	way := newProxy(t, bus.URL())
+	dialling, release := make(chan struct{}), make(chan struct{})
+	first := true
+	nc, err := nats.Connect(way.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	nc.Opts.CustomDialer = dialer(func() (net.Conn, error) {
+		if first {
+			first = false
+			return net.Dial("tcp", nc.ConnectedAddr())
+		}
+		close(dialling)
+		<-release
+		return nil, net.ErrClosed
+	})
+	p := publisher(t, nc)
+	way.cut()
+	<-dialling
+	f, err := p.PublishAsync(t.Context(), created, numbered(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	closed := make(chan error)
+	go func() { closed <- p.Close(ctx) }()
+	if _, err := f.Ack(); !errors.Is(err, event.ErrClosed) {
+		t.Error(err)
+	}
+	close(release)
+	if err := <-closed; err == nil {
+		t.Error("nothing was left")
+	}
+}
+
+type dialer func() (net.Conn, error)
+
+func (d dialer) Dial(string, string) (net.Conn, error) { return d() }
 
 // Beyond what may wait, publishing waits.
 func TestMaxPending(t *testing.T) {

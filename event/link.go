@@ -80,7 +80,7 @@ func (p *Publisher) stayConnected(ctx context.Context, k *link) {
 	tick := time.NewTicker(p.quiet / 5)
 	defer tick.Stop()
 	const shortest, longest = 10 * time.Millisecond, 2 * time.Second
-	wait := shortest
+	wait, lost := shortest, false
 	for {
 		select {
 		case <-ctx.Done():
@@ -90,9 +90,20 @@ func (p *Publisher) stayConnected(ctx context.Context, k *link) {
 			continue
 		case <-k.ctx.Done():
 		}
+		if ctx.Err() != nil { // Close has ended it
+			return
+		}
+		if !lost {
+			lost = true
+			p.mu.Lock()
+			why := p.why
+			p.mu.Unlock()
+			p.tell(why)
+		}
 		next, err := p.connect()
 		if err == nil {
-			k, wait = next, shortest
+			k, wait, lost = next, shortest, false
+			p.tell(nil)
 			continue
 		}
 		p.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -48,6 +49,7 @@ type Publisher struct {
 	retry time.Duration
 	quiet time.Duration // without an answer, before somebody looks why
 	worth func(*pace, time.Time) int
+	tell  func(error)
 
 	stop context.CancelFunc
 	gone chan struct{} // closed when nobody connects any more
@@ -93,12 +95,16 @@ func MaxPending(bytes int) Option { return func(p *Publisher) { p.bytes = int64(
 // It has to be shorter than the streams' duplicate_window, beyond which it could be stored twice. Default: 90 s.
 func RetryFor(d time.Duration) Option { return func(p *Publisher) { p.retry = d } }
 
+// OnConnection has f called when the connection is lost, with why, and with nil when there is another: by one goroutine,
+// which connects again when f returns. Default: nobody is told.
+func OnConnection(f func(error)) Option { return func(p *Publisher) { p.tell = f } }
+
 // NewPublisher returns a publisher with a connection of its own, made with the options of nc: acks do not queue behind
 // what nc receives, and a connection that breaks is known to have broken. It does not use nc itself. Close it.
 func NewPublisher(nc *nats.Conn, opts ...Option) (*Publisher, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	p := &Publisher{
-		from: nc, bytes: 64 << 20, retry: 90 * time.Second, quiet: 10 * time.Second, worth: (*pace).worth,
+		from: nc, bytes: 64 << 20, retry: 90 * time.Second, quiet: 10 * time.Second, worth: (*pace).worth, tell: func(error) {},
 		stop: stop, gone: make(chan struct{}), idle: make(chan struct{}),
 		lanes: map[string]*lane{}, split: map[string]bool{}, largest: largest,
 	}
@@ -171,6 +177,24 @@ func (f *Future) Ack() (Ack, error) {
 	return f.ack, nil
 }
 
+// Stop takes no more events, and takes back those that were not sent: their result is ErrClosed alone. Those that were have
+// theirs when it comes. Close comes after it; it does not wait.
+func (p *Publisher) Stop() {
+	p.mu.Lock()
+	defer p.unlock()
+	p.closed = true
+	for _, l := range p.lanes {
+		l.queue = slices.DeleteFunc(l.queue, func(it *item) bool {
+			unsent := it.first.IsZero()
+			if unsent {
+				p.finish(it, Ack{}, ErrClosed)
+			}
+			return unsent
+		})
+		l.pump() // a batch may have waited for them
+	}
+}
+
 // Close takes no more events, waits until those that it has are stored or ctx ends, and disconnects. What has no result
 // by then gets ErrClosed, and ErrUncertain if it was sent; the error says how many those are. More than once is fine.
 func (p *Publisher) Close(ctx context.Context) error {
@@ -182,7 +206,17 @@ func (p *Publisher) Close(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	p.stop()
+	left := p.giveUp() // before the end of whoever connects: that takes long where a server does not answer
 	<-p.gone
+	p.giveUp() // it may have connected
+	if left > 0 {
+		return fmt.Errorf("publisher: closed with %d events without a result: %w", left, context.Cause(ctx))
+	}
+	return nil
+}
+
+// giveUp disconnects, and says how many events had no result.
+func (p *Publisher) giveUp() int {
 	p.mu.Lock()
 	defer p.unlock()
 	if p.link != nil {
@@ -192,10 +226,7 @@ func (p *Publisher) Close(ctx context.Context) error {
 	for _, l := range p.lanes {
 		l.flush(ErrClosed)
 	}
-	if left > 0 {
-		return fmt.Errorf("publisher: closed with %d events without a result: %w", left, context.Cause(ctx))
-	}
-	return nil
+	return left
 }
 
 // item is an event on its way.

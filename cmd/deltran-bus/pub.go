@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,7 +30,8 @@ func pubFlags() []cli.Flag {
 
 const pubAbout = `DATA is the event's data, a JSON object; what else an envelope has is filled in. An object with an event_id or an
 event_type is an envelope itself, and what it leaves out is filled in. Without DATA, or with -, stdin has
-events, one JSON object after another. Each is answered with its stream and sequence there, when it is stored.`
+events, one JSON object after another. Each is answered with its stream and sequence there, when it is stored. When
+the connection is lost, pub waits for another for as long as --timeout says.`
 
 func pub(c *cli.Context) error {
 	subject, texts, err := pubArguments(c)
@@ -39,33 +41,57 @@ func pub(c *cli.Context) error {
 	return withRemote(func(c *cli.Context, r *remote) error { return publish(c, r, subject, texts) })(c)
 }
 
-func publish(c *cli.Context, r *remote, subject string, texts func() (json.RawMessage, error)) error {
+// publish ends reading at the first event that fails, at a signal, or when the connection is lost for too long. What is
+// under way then has its result awaited: at a signal for a moment, and without a connection not at all.
+func publish(c *cli.Context, r *remote, subject string, next func(context.Context) (json.RawMessage, error)) error {
 	if err := captured(c.Context, r, subject); err != nil {
 		return err
 	}
-	p, err := event.NewPublisher(r.nc)
+	waiting, giveUp := context.WithCancelCause(context.WithoutCancel(c.Context))
+	defer giveUp(nil)
+	reading, stop := context.WithCancelCause(c.Context)
+	defer stop(nil)
+	p, err := event.NewPublisher(r.nc, event.OnConnection(patiently(c, giveUp)))
 	if err != nil {
 		return unreachable(r.nc.ConnectedUrl(), err)
 	}
-	ctx, cancel := context.WithCancel(c.Context)
-	defer cancel()
+	defer context.AfterFunc(c.Context, func() { time.AfterFunc(lastMoment, func() { giveUp(context.Canceled) }) })()
+	defer context.AfterFunc(waiting, func() { stop(context.Cause(waiting)); _ = p.Close(waiting) })()
+	defer context.AfterFunc(reading, p.Stop)()
 	futures := make(chan sent, 10_000)
-	answered := make(chan error, 1)
+	var unread error
 	go func() {
-		err := writeAcks(c, futures)
-		cancel() // there is no use in publishing more
-		answered <- err
+		defer close(futures)
+		unread = publishAll(reading, c, p, subject, next, futures)
 	}()
-	n, err := publishAll(ctx, c, p, subject, texts, futures)
-	close(futures)
-	failed := <-answered
-	if failed == nil && err != nil && n > 0 {
-		err = fmt.Errorf("%w; %s before it", err, count(n, "event"))
+	o := writeAcks(c, futures, stop)
+	why := cmp.Or(unread, context.Cause(waiting))
+	if o.back > 0 {
+		why = cmp.Or(why, context.Cause(reading))
 	}
-	last, stop := context.WithTimeout(context.WithoutCancel(ctx), c.Duration("timeout"))
-	defer stop()
-	closed := p.Close(last)
-	return errors.Join(firstOf(failed, err), closed)
+	if waiting.Err() == nil { // all have their result
+		err = p.Close(waiting)
+	}
+	return cmp.Or(o.verdict(why), err)
+}
+
+const lastMoment = 500 * time.Millisecond // for the answers to what is under way at a signal
+
+// patiently tells of a connection that is lost, and gives up when there is no other for as long as --timeout says.
+func patiently(c *cli.Context, giveUp context.CancelCauseFunc) func(error) {
+	timeout := c.Duration("timeout")
+	var alarm *time.Timer
+	return func(lost error) {
+		if lost == nil {
+			alarm.Stop()
+			fmt.Fprintln(c.App.ErrWriter, "deltran-bus: connected again, and going on")
+			return
+		}
+		fmt.Fprintf(c.App.ErrWriter, "deltran-bus: the connection is lost; waiting for another, %v at most (--timeout)\n", timeout)
+		alarm = time.AfterFunc(timeout, func() {
+			giveUp(fmt.Errorf("the connection is lost, and there was no other for %v (--timeout)", timeout))
+		})
+	}
 }
 
 // sent is an event under way.
@@ -75,7 +101,7 @@ type sent struct {
 }
 
 // pubArguments are the subject and what reads the events' texts, which ends with io.EOF.
-func pubArguments(c *cli.Context) (subject string, next func() (json.RawMessage, error), err error) {
+func pubArguments(c *cli.Context) (subject string, next func(context.Context) (json.RawMessage, error), err error) {
 	args := c.Args().Slice()
 	file := c.String("file")
 	switch {
@@ -91,7 +117,7 @@ func pubArguments(c *cli.Context) (subject string, next func() (json.RawMessage,
 		return "", nil, misuse("--rate %v is not a number of events a second", c.Float64("rate"))
 	case len(args) == 2 && args[1] != "-":
 		texts := []json.RawMessage{json.RawMessage(args[1])}
-		return args[0], func() (json.RawMessage, error) {
+		return args[0], func(context.Context) (json.RawMessage, error) {
 			if len(texts) == 0 {
 				return nil, io.EOF
 			}
@@ -111,42 +137,46 @@ func pubArguments(c *cli.Context) (subject string, next func() (json.RawMessage,
 		return "", nil, misuse("pub has no data: deltran-bus pub %s '{…}', or - for stdin", args[0])
 	}
 	decoder := json.NewDecoder(in)
-	return args[0], func() (json.RawMessage, error) {
-		return unless(c.Context, func() (text json.RawMessage, err error) { err = decoder.Decode(&text); return })
+	return args[0], func(ctx context.Context) (json.RawMessage, error) {
+		return unless(ctx, func() (text json.RawMessage, err error) { err = decoder.Decode(&text); return })
 	}, nil
 }
 
-// publishAll publishes what there is to read, and says how many those were.
-func publishAll(ctx context.Context, c *cli.Context, p *event.Publisher, subject string, next func() (json.RawMessage, error), futures chan<- sent) (n int, err error) {
+// publishAll publishes what there is to read.
+func publishAll(ctx context.Context, c *cli.Context, p *event.Publisher, subject string, next func(context.Context) (json.RawMessage, error), futures chan<- sent) error {
 	var pause time.Duration
 	if r := c.Float64("rate"); r > 0 {
 		pause = time.Duration(float64(time.Second) / r)
 	}
 	begin := time.Now()
-	for {
-		text, err := next()
-		if errors.Is(err, io.EOF) {
-			if n == 0 {
-				return 0, errors.New("there is no event to publish")
-			}
-			return n, nil
-		}
-		if err != nil {
-			return n, fmt.Errorf("event %d: not JSON: %w", n+1, err)
+	for n := 0; ; {
+		text, err := next(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, io.EOF) && n == 0:
+			return errors.New("there is no event to publish")
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("event %d: not JSON: %w", n+1, err)
 		}
 		for range c.Int("count") {
 			e, err := envelope(c, subject, text)
 			if err != nil {
-				return n, fmt.Errorf("event %d: %w", n+1, err)
+				return fmt.Errorf("event %d: %w", n+1, err)
 			}
 			select {
 			case <-ctx.Done():
-				return n, ctx.Err()
+				return context.Cause(ctx)
 			case <-time.After(time.Until(begin.Add(time.Duration(n) * pause))):
 			}
 			f, err := p.PublishAsync(ctx, subject, e)
+			if ctx.Err() != nil && err != nil {
+				return context.Cause(ctx)
+			}
 			if err != nil {
-				return n, err
+				return fmt.Errorf("event %d: %w", n+1, err)
 			}
 			futures <- sent{e, f}
 			n++
@@ -215,34 +245,67 @@ type published struct {
 	ID        string `json:"event_id"`
 }
 
-// writeAcks prints where each event is stored, and ends with the first that is not.
-func writeAcks(c *cli.Context, futures <-chan sent) error {
+// outcome is what became of the events that were published.
+type outcome struct {
+	stored    int
+	uncertain int
+	first     string // the id of the first of those
+	back      int    // were not sent any more
+	failed    error  // what befell the first that is not stored, or the answer to one
+}
+
+// writeAcks prints where each event is stored, and stops the reading with the first that is not.
+func writeAcks(c *cli.Context, futures <-chan sent, stop context.CancelCauseFunc) (o outcome) {
 	enc := json.NewEncoder(c.App.Writer)
-	var failed error
 	for f := range futures {
 		ack, err := f.Ack()
-		if failed = firstOf(failed, err); err != nil {
+		switch {
+		case errors.Is(err, event.ErrUncertain):
+			if o.uncertain++; o.uncertain == 1 {
+				o.first = f.ID
+			}
+			if errors.Is(err, event.ErrClosed) {
+				continue // it was given up, and has not failed
+			}
+		case errors.Is(err, event.ErrClosed):
+			o.back++
 			continue
-		}
-		if c.Bool("json") {
+		case err == nil && c.Bool("json"):
+			o.stored++
 			err = enc.Encode(published{ack.Stream, ack.Sequence, ack.Duplicate, f.ID})
-		} else {
+		case err == nil:
+			o.stored++
 			note := ""
 			if ack.Duplicate {
 				note = "  there already"
 			}
 			_, err = fmt.Fprintf(c.App.Writer, "%s #%d  %s%s\n", ack.Stream, ack.Sequence, f.ID, note)
 		}
-		failed = firstOf(failed, err)
-	}
-	return failed
-}
-
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
+		if err != nil && o.failed == nil {
+			o.failed = err
+			stop(err) // there is no use in publishing more
 		}
 	}
-	return nil
+	return o
+}
+
+// verdict is why it ended, and what there is to know before one begins anew.
+func (o outcome) verdict(why error) error {
+	switch why = cmp.Or(o.failed, why); {
+	case why == nil:
+		return nil
+	case errors.Is(why, context.Canceled):
+		why = errors.New("interrupted")
+	case o.stored+o.uncertain == 0:
+		return why
+	}
+	are := "are"
+	if o.stored == 1 {
+		are = "is"
+	}
+	err := fmt.Errorf("%w; %s %s stored", why, count(o.stored, "event"), are)
+	if o.uncertain > 0 {
+		err = fmt.Errorf("%w; of %d more it is not known, the first is %s: published with the same event_id within the stream's duplicate_window it is stored once", err, o.uncertain, o.first)
+	}
+	return err
 }
