@@ -219,6 +219,44 @@ func TestLostAnswers(t *testing.T) {
 	}
 }
 
+// RetryFor counts until an event is sent again. It counted until the connection broke, and what came back an hour later was
+// sent again to a stream that did not know the id any more.
+func TestRetryForWithoutAConnection(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Run(t, bustest.WithTCP())
+	way := newProxy(t, bus.URL())
+	nc, err := nats.Connect(way.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	const retry = time.Second
+	p := publisher(t, nc, event.RetryFor(retry), event.OnConnection(func(why error) {
+		if why != nil {
+			<-time.After(retry + time.Millisecond) // there is nobody to connect to
+		}
+	}))
+	event.Single(p) // a batch would be refused because of it, as long as its id is known
+	way.silence()
+	sent, err := p.PublishAsync(t.Context(), created, numbered(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bus.Await("TRANSACTIONS", func(bustest.Event) bool { return true })
+	way.cut()
+	<-p.Broken()
+	unsent, err := p.PublishAsync(t.Context(), created, numbered(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ack, err := sent.Ack(); !errors.Is(err, event.ErrUncertain) || !strings.Contains(err.Error(), "could store it twice") {
+		t.Error(ack, err)
+	}
+	if ack, err := unsent.Ack(); err != nil || ack.Sequence != 2 {
+		t.Error(ack, err)
+	}
+}
+
 // The subject is somebody's who does not answer: no event is lost without a word.
 func TestNobodyAnswers(t *testing.T) {
 	t.Parallel()

@@ -68,7 +68,11 @@ func (p *Publisher) connect() (*link, error) {
 	if k.nc.IsClosed() {
 		p.drop(k, nats.ErrConnectionClosed)
 	}
+	now := time.Now()
 	for _, l := range p.lanes {
+		again := l.queue // for some of which it may have become too late
+		l.queue = nil
+		l.requeue(again, now)
 		l.pump()
 	}
 	return k, nil

@@ -112,13 +112,13 @@ func (l *lane) refused(b *batch, err error) {
 	l.pump()
 }
 
-// requeue puts events back that are to be sent again, each at its place.
+// requeue puts events back that are to be sent, or sent again, each at its place.
 func (l *lane) requeue(items []*item, now time.Time) {
 	for _, it := range items {
 		switch {
 		case it.over:
 			l.p.finish(it, Ack{}, nil)
-		case now.Sub(it.first) > l.p.retry:
+		case !it.first.IsZero() && now.Sub(it.first) > l.p.retry:
 			l.p.finish(it, Ack{}, it.uncertain(errTooLate))
 		default:
 			l.queue = append(l.queue, it)
