@@ -64,7 +64,7 @@ func (p *Publisher) connect() (*link, error) {
 	}
 	p.mu.Lock()
 	defer p.unlock()
-	p.link, p.why = k, nil
+	p.link, p.why, p.most = k, nil, int(k.nc.MaxPayload())
 	if k.nc.IsClosed() {
 		p.drop(k, nats.ErrConnectionClosed)
 	}

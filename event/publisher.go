@@ -58,6 +58,7 @@ type Publisher struct {
 	mu      sync.Mutex
 	link    *link // nil while there is no connection
 	why     error // there is none
+	most    int   // bytes of a message, as the last server said
 	lanes   map[string]*lane
 	split   map[string]bool // domains with a lane for each subject
 	largest int             // messages of a batch
@@ -244,6 +245,8 @@ type item struct {
 	over   bool      // it has a result, or whoever published it has left
 }
 
+const headerBytes = len("NATS/1.0\r\nNats-Msg-Id: 0190b5a0-7e7c-7e41-a9a5-6d3f2c1b0a99\r\n\r\n")
+
 // submit hands an event to its lane.
 func (p *Publisher) submit(ctx context.Context, subject string, e *Event) (*item, error) {
 	if err := publishable(subject); err != nil {
@@ -260,9 +263,15 @@ func (p *Publisher) submit(ctx context.Context, subject string, e *Event) (*item
 	}
 	p.mu.Lock()
 	defer p.unlock()
-	if p.closed {
+	switch size := len(data) + headerBytes; {
+	case p.closed:
+		err = ErrClosed
+	case size > p.most: // known here, so that nothing behind it goes first
+		err = fmt.Errorf("%d bytes with its header are more than the server's max_payload, %d: %w", size, p.most, nats.ErrMaxPayload)
+	}
+	if err != nil {
 		p.room.Release(it.weight)
-		return nil, ErrClosed
+		return nil, err
 	}
 	p.waiting++
 	p.laneOf(subject).push(it)

@@ -226,7 +226,7 @@ users = [{ user = "a", password = "`+string(hash)+`", permissions = { publish = 
 		{"events..x", numbered(1), nil, `publish events..x: "" cannot be a part of a subject to publish to`},
 		{"events.nobody.x", numbered(1), func(err error) bool { return errors.Is(err, jetstream.ErrNoStreamResponse) }, "publish events.nobody.x: no stream takes this subject: nats: no response from stream"},
 		{"events.risk.x", numbered(1), func(err error) bool { return errors.Is(err, nats.ErrPermissionViolation) }, "publish events.risk.x: *ermission*"},
-		{created, large, func(err error) bool { return errors.Is(err, nats.ErrMaxPayload) }, "publish events.transactions.created: nats: maximum payload exceeded"},
+		{created, large, func(err error) bool { return errors.Is(err, nats.ErrMaxPayload) }, "publish events.transactions.created: 65*bytes with its header are more than the server's max_payload, 65536: nats: maximum payload exceeded"},
 	} {
 		if _, err := p.Publish(t.Context(), c.subject, c.event); err == nil || !matches(c.text, err.Error()) || c.is != nil && !c.is(err) || errors.Is(err, event.ErrUncertain) {
 			t.Errorf("%s: %v, not %s", c.subject, err, c.text)

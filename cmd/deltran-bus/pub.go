@@ -43,7 +43,7 @@ func pub(c *cli.Context) error {
 
 // publish ends reading at the first event that fails, at a signal, or when the connection is lost for too long. What is
 // under way then has its result awaited: at a signal for a moment, and without a connection not at all.
-func publish(c *cli.Context, r *remote, subject string, next func(context.Context) (json.RawMessage, error)) error {
+func publish(c *cli.Context, r *remote, subject string, next func(context.Context) (input, error)) error {
 	if err := captured(c.Context, r, subject); err != nil {
 		return err
 	}
@@ -94,14 +94,44 @@ func patiently(c *cli.Context, giveUp context.CancelCauseFunc) func(error) {
 	}
 }
 
+// input is an event as it is read, and the line on which it begins; 0: it comes from no lines.
+type input struct {
+	text json.RawMessage
+	line int
+}
+
+// place is where an event stands in the input, from 1, and which time of how many it is published.
+type place struct{ number, line, time, times int }
+
+func (p place) String() string {
+	s := fmt.Sprintf("event %d", p.number)
+	if p.line > 0 {
+		s += fmt.Sprintf(", line %d", p.line)
+	}
+	if p.times > 1 {
+		s += fmt.Sprintf(", time %d of %d", p.time, p.times)
+	}
+	return s
+}
+
+// misfit is what keeps an event from being stored.
+type misfit struct {
+	place
+	error
+}
+
+func (m misfit) Error() string { return m.place.String() + ": " + m.error.Error() }
+func (m misfit) Unwrap() error { return m.error }
+
 // sent is an event under way.
 type sent struct {
+	place
 	event.Event
 	*event.Future
 }
 
 // pubArguments are the subject and what reads the events' texts, which ends with io.EOF.
-func pubArguments(c *cli.Context) (subject string, next func(context.Context) (json.RawMessage, error), err error) {
+func pubArguments(c *cli.Context) (subject string, next func(context.Context) (input, error), err error) {
 	args := c.Args().Slice()
 	file := c.String("file")
 	switch {
@@ -116,10 +146,10 @@ func pubArguments(c *cli.Context) (subject string, next func(context.Context) (j
 	case c.Float64("rate") < 0:
 		return "", nil, misuse("--rate %v is not a number of events a second", c.Float64("rate"))
 	case len(args) == 2 && args[1] != "-":
-		texts := []json.RawMessage{json.RawMessage(args[1])}
-		return args[0], func(context.Context) (json.RawMessage, error) {
+		texts := []input{{text: json.RawMessage(args[1])}}
+		return args[0], func(context.Context) (input, error) {
 			if len(texts) == 0 {
-				return nil, io.EOF
+				return input{}, io.EOF
 			}
 			text := texts[0]
 			texts = nil
@@ -136,21 +166,60 @@ func pubArguments(c *cli.Context) (subject string, next func(context.Context) (j
 	} else if f, ok := in.(*os.File); ok && len(args) == 1 && file == "" && term.IsTerminal(int(f.Fd())) {
 		return "", nil, misuse("pub has no data: deltran-bus pub %s '{…}', or - for stdin", args[0])
 	}
-	decoder := json.NewDecoder(in)
-	return args[0], func(ctx context.Context) (json.RawMessage, error) {
-		return unless(ctx, func() (text json.RawMessage, err error) { err = decoder.Decode(&text); return })
+	source := &lines{Reader: in}
+	decoder := json.NewDecoder(source)
+	return args[0], func(ctx context.Context) (input, error) {
+		return unless(ctx, func() (in input, err error) {
+			if err = decoder.Decode(&in.text); err == nil {
+				in.line = source.at(decoder.InputOffset() - int64(len(in.text)))
+			} else if !errors.Is(err, io.EOF) { // where it begins: what is wrong may not have been seen before another line
+				rest, _ := io.ReadAll(decoder.Buffered())
+				in.line = source.at(decoder.InputOffset() + int64(len(rest)-len(bytes.TrimLeft(rest, " \t\r\n"))))
+			}
+			return in, err
+		})
 	}, nil
 }
 
+// lines counts the lines of what is read through it.
+type lines struct {
+	io.Reader
+	read   int64
+	ends   []int64 // of lines that at has not come to
+	passed int
+}
+
+func (l *lines) Read(b []byte) (int, error) {
+	n, err := l.Reader.Read(b)
+	for i, c := range b[:n] {
+		if c == '\n' {
+			l.ends = append(l.ends, l.read+int64(i))
+		}
+	}
+	l.read += int64(n)
+	return n, err
+}
+
+// at is the line of an offset, which must not be before the last one.
+func (l *lines) at(offset int64) int {
+	for len(l.ends) > 0 && l.ends[0] < offset {
+		l.ends = l.ends[1:]
+		l.passed++
+	}
+	return l.passed + 1
+}
+
 // publishAll publishes what there is to read.
-func publishAll(ctx context.Context, c *cli.Context, p *event.Publisher, subject string, next func(context.Context) (json.RawMessage, error), futures chan<- sent) error {
+func publishAll(ctx context.Context, c *cli.Context, p *event.Publisher, subject string, next func(context.Context) (input, error), futures chan<- sent) error {
 	var pause time.Duration
 	if r := c.Float64("rate"); r > 0 {
 		pause = time.Duration(float64(time.Second) / r)
 	}
 	begin := time.Now()
-	for n := 0; ; {
-		text, err := next(ctx)
+	n := 0
+	for at := (place{number: 1, times: c.Int("count")}); ; at.number++ {
+		in, err := next(ctx)
+		at.line = in.line
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -159,12 +228,12 @@ func publishAll(ctx context.Context, c *cli.Context, p *event.Publisher, subject
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return fmt.Errorf("event %d: not JSON: %w", n+1, err)
+			return misfit{at, fmt.Errorf("not JSON: %w", err)}
 		}
-		for range c.Int("count") {
-			e, err := envelope(c, subject, text)
+		for at.time = 1; at.time <= at.times; at.time++ {
+			e, err := envelope(c, subject, in.text)
 			if err != nil {
-				return fmt.Errorf("event %d: %w", n+1, err)
+				return misfit{at, err}
 			}
 			select {
 			case <-ctx.Done():
@@ -176,9 +245,9 @@ func publishAll(ctx context.Context, c *cli.Context, p *event.Publisher, subject
 				return context.Cause(ctx)
 			}
 			if err != nil {
-				return fmt.Errorf("event %d: %w", n+1, err)
+				return misfit{at, fmt.Errorf("%s: %w", e.ID, err)}
 			}
-			futures <- sent{e, f}
+			futures <- sent{at, e, f}
 			n++
 		}
 	}
@@ -247,11 +316,13 @@ type published struct {
 
 // outcome is what became of the events that were published.
 type outcome struct {
-	stored    int
-	uncertain int
-	first     string // the id of the first of those
-	back      int    // were not sent any more
-	failed    error  // what befell the first that is not stored, or the answer to one
+	before    int   // are stored, before the first that failed
+	behind    int   // are stored although they are behind it: they were under way
+	last      place // of those
+	uncertain int   // of others it is not known
+	first     sent  // of those
+	back      int   // were not sent any more
+	failed    error // what befell the first that is not stored, or the answer to one
 }
 
 // writeAcks prints where each event is stored, and stops the reading with the first that is not.
@@ -260,21 +331,25 @@ func writeAcks(c *cli.Context, futures <-chan sent, stop context.CancelCauseFunc
 	for f := range futures {
 		ack, err := f.Ack()
 		switch {
-		case errors.Is(err, event.ErrUncertain):
+		case err == nil && o.failed == nil:
+			o.before++
+		case err == nil:
+			o.behind++
+			o.last = f.place
+		case errors.Is(err, event.ErrUncertain) && (o.failed != nil || errors.Is(err, event.ErrClosed)):
 			if o.uncertain++; o.uncertain == 1 {
-				o.first = f.ID
+				o.first = f
 			}
-			if errors.Is(err, event.ErrClosed) {
-				continue // it was given up, and has not failed
-			}
-		case errors.Is(err, event.ErrClosed):
+			continue
+		case errors.Is(err, event.ErrClosed): // it was given up, and has not failed
 			o.back++
 			continue
-		case err == nil && c.Bool("json"):
-			o.stored++
+		default:
+			err = misfit{f.place, fmt.Errorf("%s: %w", f.ID, err)}
+		}
+		if err == nil && c.Bool("json") {
 			err = enc.Encode(published{ack.Stream, ack.Sequence, ack.Duplicate, f.ID})
-		case err == nil:
-			o.stored++
+		} else if err == nil {
 			note := ""
 			if ack.Duplicate {
 				note = "  there already"
@@ -289,23 +364,36 @@ func writeAcks(c *cli.Context, futures <-chan sent, stop context.CancelCauseFunc
 	return o
 }
 
-// verdict is why it ended, and what there is to know before one begins anew.
+// verdict is why it ended, and what there is to know before one goes on behind it.
 func (o outcome) verdict(why error) error {
-	switch why = cmp.Or(o.failed, why); {
+	why = cmp.Or(o.failed, why)
+	where := ""
+	switch m := (misfit{}); {
 	case why == nil:
 		return nil
 	case errors.Is(why, context.Canceled):
 		why = errors.New("interrupted")
-	case o.stored+o.uncertain == 0:
-		return why
+	case errors.As(why, &m):
+		where = " before it"
+		fallthrough
+	default:
+		if o.before+o.behind+o.uncertain == 0 {
+			return why
+		}
 	}
-	are := "are"
-	if o.stored == 1 {
-		are = "is"
+	is := func(n int, one, more string) string {
+		if n == 1 {
+			return one
+		}
+		return more
 	}
-	err := fmt.Errorf("%w; %s %s stored", why, count(o.stored, "event"), are)
+	why = fmt.Errorf("%w; %s%s %s stored", why, count(o.before, "event"), where, is(o.before, "is", "are"))
+	if o.behind > 0 {
+		why = fmt.Errorf("%w; %s behind it %s under way already, and %s stored too, the last is %s", why, count(o.behind, "event"), is(o.behind, "was", "were"), is(o.behind, "is", "are"), o.last)
+	}
 	if o.uncertain > 0 {
-		err = fmt.Errorf("%w; of %d more it is not known, the first is %s: published with the same event_id within the stream's duplicate_window it is stored once", err, o.uncertain, o.first)
+		why = fmt.Errorf("%w; of %d more it is not known, the first is %s: %s; published with the same event_id within the stream's duplicate_window it is stored once",
+			why, o.uncertain, o.first.place, o.first.ID)
 	}
-	return err
+	return why
 }

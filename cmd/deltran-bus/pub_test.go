@@ -4,6 +4,8 @@ package main
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/deltran/deltran-bus/event"
 )
 
 // pub went on without a word when the bus went away, for ever, and the first Ctrl-C did not end it.
@@ -83,7 +87,7 @@ func TestPubWhileTheBusIsAway(t *testing.T) {
 			}
 		}
 		p.interrupt()
-		p.await(p.stderr, `^deltran-bus: interrupted; 0 events are stored; of 1 more it is not known, the first is [0-9a-f-]{36}: published`)
+		p.await(p.stderr, `^deltran-bus: interrupted; 0 events are stored; of 1 more it is not known, the first is event 1, line 1: [0-9a-f-]{36}; published`)
 		p.ends(1)
 	})
 }
@@ -149,5 +153,31 @@ func (p *pubbing) ends(code int) {
 	p.giveUp.Stop()
 	if c := p.cmd.ProcessState.ExitCode(); c != code {
 		p.t.Errorf("exit code %d, not %d", c, code)
+	}
+}
+
+// What was under way behind an event that failed may be stored too: whoever goes on behind that event has to know.
+func TestPubVerdict(t *testing.T) {
+	t.Parallel()
+	full := misfit{place{number: 3, line: 4}, errors.New("ID: it is full")}
+	for _, c := range []struct {
+		o    outcome
+		why  error
+		want string
+	}{
+		{outcome{before: 5}, nil, "<nil>"},
+		{outcome{}, full, "event 3, line 4: ID: it is full"},
+		{outcome{before: 2}, full, "event 3, line 4: ID: it is full; 2 events before it are stored"},
+		{outcome{failed: full, behind: 1, last: place{number: 7}}, context.Canceled,
+			"event 3, line 4: ID: it is full; 0 events before it are stored; 1 event behind it was under way already, and is stored too, the last is event 7"},
+		{outcome{failed: full, before: 1, behind: 8, last: place{number: 2, line: 2, time: 4, times: 9}}, nil,
+			"event 3, line 4: ID: it is full; 1 event before it is stored; 8 events behind it were under way already, and are stored too, the last is event 2, line 2, time 4 of 9"},
+		{outcome{before: 1, uncertain: 3, first: sent{place{number: 2}, event.Event{ID: "A"}, nil}}, errors.New("the connection is lost"),
+			"the connection is lost; 1 event is stored; of 3 more it is not known, the first is event 2: A; published with the same event_id within the stream's duplicate_window it is stored once"},
+		{outcome{before: 7}, context.Canceled, "interrupted; 7 events are stored"},
+	} {
+		if got := fmt.Sprint(c.o.verdict(c.why)); got != c.want {
+			t.Errorf("%s\nnot\n%s", got, c.want)
+		}
 	}
 }
