@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -249,7 +248,7 @@ const headerBytes = len("NATS/1.0\r\nNats-Msg-Id: 0190b5a0-7e7c-7e41-a9a5-6d3f2c
 
 // submit hands an event to its lane.
 func (p *Publisher) submit(ctx context.Context, subject string, e *Event) (*item, error) {
-	if err := publishable(subject); err != nil {
+	if err := CheckSubject(subject); err != nil {
 		return nil, err
 	}
 	data, err := e.Encode()
@@ -323,14 +322,4 @@ func (p *Publisher) finish(it *item, ack Ack, err error) {
 	it.lane.waiting--
 	p.freed += it.weight
 	p.waiting--
-}
-
-// publishable refuses what JetStream would store under a name that nobody can subscribe to.
-func publishable(subject string) error {
-	for t := range strings.SplitSeq(subject, ".") {
-		if t == "" || t == "*" || t == ">" || strings.ContainsAny(t, " \t\r\n") {
-			return fmt.Errorf("%q cannot be a part of a subject to publish to", t)
-		}
-	}
-	return nil
 }

@@ -48,6 +48,17 @@ func (s Subject) Type() string {
 	return entity + "." + s.Action
 }
 
+// CheckSubject refuses what JetStream would store under a name that nobody can subscribe to: wildcards, empty tokens, white
+// space.
+func CheckSubject(subject string) error {
+	for t := range strings.SplitSeq(subject, ".") {
+		if t == "" || t == "*" || t == ">" || strings.ContainsAny(t, " \t\r\n") {
+			return fmt.Errorf("%q cannot be a part of a subject to publish to", t)
+		}
+	}
+	return nil
+}
+
 // isToken reports whether s can stand between two dots.
 func isToken(s string) bool {
 	for _, c := range []byte(s) {

@@ -133,10 +133,14 @@ type sent struct {
 // pubArguments are the subject and what reads the events' texts, which ends with io.EOF.
 func pubArguments(c *cli.Context) (subject string, next func(context.Context) (input, error), err error) {
 	args := c.Args().Slice()
+	if len(args) == 0 {
+		return "", nil, misuse("pub names no subject: deltran-bus pub SUBJECT [DATA]")
+	}
+	if err := event.CheckSubject(args[0]); err != nil {
+		return "", nil, misuse("%q: %w", args[0], err)
+	}
 	file := c.String("file")
 	switch {
-	case len(args) == 0:
-		return "", nil, misuse("pub names no subject: deltran-bus pub SUBJECT [DATA]")
 	case len(args) > 2:
 		return "", nil, misuse("pub takes a subject and data, and got %q too; in a shell JSON stands in single quotes", args[2])
 	case len(args) == 2 && file != "":
