@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -170,7 +171,7 @@ func pubArguments(c *cli.Context) (subject string, next func(context.Context) (i
 	} else if f, ok := in.(*os.File); ok && len(args) == 1 && file == "" && term.IsTerminal(int(f.Fd())) {
 		return "", nil, misuse("pub has no data: deltran-bus pub %s '{…}', or - for stdin", args[0])
 	}
-	source := &lines{Reader: in}
+	source := &lines{Reader: &unmarked{Reader: bufio.NewReader(in)}}
 	decoder := json.NewDecoder(source)
 	return args[0], func(ctx context.Context) (input, error) {
 		return unless(ctx, func() (in input, err error) {
@@ -183,6 +184,23 @@ func pubArguments(c *cli.Context) (subject string, next func(context.Context) (i
 			return in, err
 		})
 	}, nil
+}
+
+// unmarked leaves out the byte order mark that some editors put at the begin of UTF-8.
+type unmarked struct {
+	*bufio.Reader
+	begun bool
+}
+
+func (u *unmarked) Read(b []byte) (int, error) {
+	const mark = "\ufeff"
+	if !u.begun {
+		u.begun = true
+		if first, _ := u.Peek(len(mark)); string(first) == mark {
+			_, _ = u.Discard(len(mark))
+		}
+	}
+	return u.Reader.Read(b)
 }
 
 // lines counts the lines of what is read through it.
