@@ -42,8 +42,7 @@ func auditList(c *cli.Context, r *remote) error {
 		return err
 	}
 	tw := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
-	enc := json.NewEncoder(c.App.Writer)
-	enc.SetEscapeHTML(false)
+	enc := newEncoder(c.App.Writer)
 	shown := 0
 	for e, err := range audit.Read(c.Context, r.js, since) {
 		if err != nil {

@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -18,6 +18,7 @@ import (
 	"github.com/deltran/deltran-bus/deadletter"
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 )
 
 const lettersUsage = "STREAM/CONSUMER/SEQUENCE…"
@@ -196,7 +197,7 @@ func listLetters(c *cli.Context, r *remote) error {
 		if l.Missing != "" {
 			what = strings.TrimSpace(what + " (no payload)")
 		}
-		fmt.Fprintf(tw, "%s\t%s ago\t%s\t%d\t%d\t%s\t\n", l.Letter, ago(now, l.GivenUp), l.Cause, l.Deliveries, l.Bytes, what)
+		fmt.Fprintf(tw, "%s\t%s ago\t%s\t%d\t%d\t%s\t\n", printable(l.Letter), ago(now, l.GivenUp), printable(string(l.Cause)), l.Deliveries, l.Bytes, printable(what))
 	}
 	return tw.Flush()
 }
@@ -230,7 +231,7 @@ func countLetters(c *cli.Context, r *remote, ls *deadletter.Letters, now time.Ti
 	tw := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "CONSUMER\tLETTERS\tOLDEST\tNEWEST\t")
 	for _, s := range sums {
-		fmt.Fprintf(tw, "%s/%s\t%s\t%s ago\t%s ago\t\n", s.Stream, s.Consumer, humanize.Comma(int64(s.Letters)), ago(now, s.Oldest), ago(now, s.Newest))
+		fmt.Fprintf(tw, "%s/%s\t%s\t%s ago\t%s ago\t\n", printable(s.Stream), printable(s.Consumer), humanize.Comma(int64(s.Letters)), ago(now, s.Oldest), ago(now, s.Newest))
 	}
 	return tw.Flush()
 }
@@ -252,19 +253,18 @@ func showLetter(c *cli.Context, r *remote) error {
 		return err
 	}
 	if c.Bool("json") {
-		enc := json.NewEncoder(c.App.Writer)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(forMachines(l, true))
+		return writeJSON(c.App.Writer, forMachines(l, true))
 	}
-	return printLetter(c.App.Writer, l)
+	out, isFile := c.App.Writer.(*os.File)
+	return printLetter(c.App.Writer, l, isFile && term.IsTerminal(int(out.Fd())))
 }
 
-func printLetter(w io.Writer, l deadletter.Letter) error {
+// printLetter prints the payload byte for byte, unless that would go to a terminal.
+func printLetter(w io.Writer, l deadletter.Letter, terminal bool) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(tw, "%s\t%s\n", name, value)
+			fmt.Fprintf(tw, "%s\t%s\n", name, printable(value))
 		}
 	}
 	at := func(t time.Time) string {
@@ -285,13 +285,17 @@ func printLetter(w io.Writer, l deadletter.Letter) error {
 	fmt.Fprintln(w)
 	for _, name := range slices.Sorted(maps.Keys(l.Header)) {
 		for _, v := range l.Header[name] {
-			fmt.Fprintf(w, "%s: %s\n", name, v)
+			fmt.Fprintf(w, "%s: %s\n", printable(name), printable(v))
 		}
 	}
 	if len(l.Header) > 0 {
 		fmt.Fprintln(w)
 	}
-	if _, err := w.Write(l.Data); err != nil {
+	data := string(l.Data)
+	if terminal {
+		data = printableText(data)
+	}
+	if _, err := io.WriteString(w, data); err != nil {
 		return err
 	}
 	if n := len(l.Data); n > 0 && l.Data[n-1] != '\n' {

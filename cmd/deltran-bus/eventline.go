@@ -7,7 +7,6 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
@@ -27,8 +26,7 @@ type seen struct {
 
 // eventWriter writes a line for each.
 func eventWriter(w io.Writer, asJSON bool) func(*entry) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
+	enc := newEncoder(w)
 	return func(e *entry) error {
 		if !asJSON {
 			_, err := fmt.Fprintln(w, e.line())
@@ -82,20 +80,4 @@ func quoted(b []byte) string {
 		return fmt.Sprintf("%q…", b[:longestData/4])
 	}
 	return fmt.Sprintf("%q", b)
-}
-
-// printable keeps what somebody published from moving the cursor of whoever looks at it.
-func printable(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			fmt.Fprintf(&b, "\\u%04x", r)
-		}
-	}
-	return b.String()
 }

@@ -90,10 +90,10 @@ func report(err error, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "%v\ndeltran-bus: %s in the configuration; nothing was started or changed\n", problems, count(len(problems), "mistake"))
 		return exitConfig
 	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "deltran-bus: %v\nsee deltran-bus --help\n", err)
+		fmt.Fprintf(stderr, "deltran-bus: %s\nsee deltran-bus --help\n", printableText(err.Error()))
 		return exitUsage
 	}
-	fmt.Fprintf(stderr, "deltran-bus: %v\n", err)
+	fmt.Fprintf(stderr, "deltran-bus: %s\n", printableText(err.Error())) // it may quote what somebody published
 	return exitFailed
 }
 

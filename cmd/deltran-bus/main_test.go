@@ -52,10 +52,10 @@ func (t tight) Run() int {
 //	nats-server DIR, nats-server stop  a stock nats-server in the test's process, its store in DIR; off: without JetStream
 //	create FILE.json                   make a stream as FILE.json says
 //	delete STREAM                      delete it
-//	publish SUBJECT N                  publish N messages, each acknowledged by JetStream
+//	publish SUBJECT N                  publish N messages, each acknowledged by JetStream; as in a Go string, and so REASON
 //	messages STREAM N                  the stream has to hold N messages
 //	consumers STREAM N                 wait until the stream has N consumers
-//	giveup STREAM CONSUMER N           terminate N messages, and wait for their dead letters
+//	giveup STREAM CONSUMER N [REASON]  terminate N messages, and wait for their dead letters
 //	aged STREAM DURATION               wait until its newest message is that old
 //	denied                             nobody comes in without logging in
 //	refuses publish|subscribe SUBJECT  the server does not permit it

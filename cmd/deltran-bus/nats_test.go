@@ -114,9 +114,11 @@ func (s *script) publish(args []string) {
 	s.want(args, 2, "publish SUBJECT N")
 	n, err := strconv.Atoi(args[1])
 	s.Check(err)
+	subject, err := strconv.Unquote(`"` + args[0] + `"`)
+	s.Check(err)
 	s.withJetStream(func(ctx context.Context, js jetstream.JetStream) error {
 		for i := range n {
-			if _, err := js.Publish(ctx, args[0], []byte(strconv.Itoa(i))); err != nil {
+			if _, err := js.Publish(ctx, subject, []byte(strconv.Itoa(i))); err != nil {
 				return err
 			}
 		}
@@ -154,8 +156,10 @@ func (s *script) consumers(args []string) {
 
 // giveup terminates messages as a consumer, and waits until there are so many more dead letters.
 func (s *script) giveup(args []string) {
-	s.want(args, 3, "giveup STREAM CONSUMER N")
+	s.want(args, 3, "giveup STREAM CONSUMER N [REASON]")
 	n, err := strconv.Atoi(args[2])
+	s.Check(err)
+	reason, err := strconv.Unquote(`"` + strings.Join(args[3:], " ") + `"`)
 	s.Check(err)
 	s.withJetStream(func(ctx context.Context, js jetstream.JetStream) error {
 		letters := func() int {
@@ -172,7 +176,7 @@ func (s *script) giveup(args []string) {
 		batch, err := con.Fetch(n)
 		s.Check(err)
 		for m := range batch.Messages() {
-			s.Check(m.Term())
+			s.Check(m.TermWithReason(reason))
 		}
 		s.Check(batch.Error())
 		for waiting := uint64(1); letters() < before+n || waiting > 0; {

@@ -286,7 +286,7 @@ func envelope(c *cli.Context, subject string, text json.RawMessage) (event.Event
 		kind = s.Type()
 	}
 	if kind == "" && has["event_type"] == nil {
-		return event.Event{}, misuse("%s does not say what type its events are of; say it with --type ENTITY.ACTION", subject)
+		return event.Event{}, misuse("%q does not say what type its events are of; say it with --type ENTITY.ACTION", subject)
 	}
 	var e event.Event
 	var err error

@@ -80,18 +80,18 @@ func redriveLetters(c *cli.Context, r *remote) error {
 			}
 			out.Redriven = append(out.Redriven, movedJSON{l.ID.String(), ack.Stream, ack.Sequence, l.Subject})
 			if text {
-				fmt.Fprintf(c.App.Writer, "%s → %s %d\n", l.ID, ack.Stream, ack.Sequence)
+				fmt.Fprintf(c.App.Writer, "%s → %s %d\n", printable(l.ID.String()), ack.Stream, ack.Sequence)
 			}
 		}
 	}
 	for _, f := range out.Left {
-		fmt.Fprintf(c.App.ErrWriter, "%s stays: %s\n", f.Letter, f.Why)
+		fmt.Fprintf(c.App.ErrWriter, "%s stays: %s\n", printable(f.Letter), printable(f.Why))
 	}
 	if !text {
 		err = writeJSON(c.App.Writer, out)
 	} else if out.DryRun {
 		for _, m := range out.Redriven {
-			fmt.Fprintf(c.App.Writer, "%s → %s, on %s\n", m.Letter, m.Stream, m.Subject)
+			fmt.Fprintf(c.App.Writer, "%s → %s, on %s\n", printable(m.Letter), m.Stream, printable(m.Subject))
 		}
 		fmt.Fprintf(c.App.ErrWriter, "%s would be redriven\n", count(len(out.Redriven), "letter"))
 	} else {
@@ -201,7 +201,7 @@ func dismissLetters(c *cli.Context, r *remote) error {
 		}
 		done = append(done, l.ID.String())
 		if !c.Bool("json") {
-			fmt.Fprintln(c.App.Writer, l.ID)
+			fmt.Fprintln(c.App.Writer, printable(l.ID.String()))
 		}
 	}
 	if c.Bool("json") {
