@@ -28,14 +28,17 @@ type Target struct {
 	Gone   bool     // the one that gave up is not there any more, or does not want the subject
 }
 
-// Target looks who would get a letter's message. It is an error if nobody captures its subject.
+// ErrNoStream is when nobody captures a letter's subject.
+var ErrNoStream = errors.New("no stream captures its subject any more; declare one that does")
+
+// Target looks who would get a letter's message. It is ErrNoStream if nobody captures its subject.
 func (ls *Letters) Target(ctx context.Context, l Letter) (t Target, err error) {
 	if l.Missing != "" {
 		return t, fmt.Errorf("letter %s: there is nothing to redrive: %s", l.ID, l.Missing)
 	}
 	t.Stream, err = ls.js.StreamNameBySubject(ctx, l.Subject)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return t, fmt.Errorf("letter %s: no stream captures %s any more; declare one that does", l.ID, l.Subject)
+		return t, fmt.Errorf("letter %s: %w: %s", l.ID, ErrNoStream, l.Subject)
 	}
 	if err != nil {
 		return t, fmt.Errorf("letter %s: who captures %s: %w", l.ID, l.Subject, err)

@@ -109,7 +109,7 @@ func TestTarget(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), "PAYMENTS"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ls.Target(t.Context(), l); err == nil || !strings.Contains(err.Error(), "no stream captures events.payments.made any more") {
+	if _, err := ls.Target(t.Context(), l); !errors.Is(err, deadletter.ErrNoStream) || !strings.HasSuffix(err.Error(), ": events.payments.made") {
 		t.Errorf("%v", err)
 	}
 	letters(t, bus, 1)

@@ -172,6 +172,9 @@ func (s *script) giveup(args []string) {
 		}
 		before := letters()
 		con, err := js.Consumer(ctx, args[0], args[1])
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			con, err = js.CreateConsumer(ctx, args[0], jetstream.ConsumerConfig{Durable: args[1], AckPolicy: jetstream.AckExplicitPolicy})
+		}
 		s.Check(err)
 		batch, err := con.Fetch(n)
 		s.Check(err)

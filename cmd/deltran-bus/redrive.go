@@ -138,7 +138,7 @@ func lookAhead(c *cli.Context, js jetstream.JetStream, ch choice, ls *deadletter
 		}
 		t, seen := targets[goalOf(l)]
 		if !seen {
-			if t, err = ls.Target(c.Context, l); err != nil {
+			if t, err = ls.Target(c.Context, l); err != nil && !errors.Is(err, deadletter.ErrNoStream) {
 				return nil, err
 			}
 			services, err := servicesOf(c.Context, js, t.Stream)
@@ -147,6 +147,10 @@ func lookAhead(c *cli.Context, js jetstream.JetStream, ch choice, ls *deadletter
 			}
 			t.Others = slices.DeleteFunc(t.Others, func(name string) bool { return !services[name] }) // whoever looks with tail does nothing
 			targets[goalOf(l)] = t
+		}
+		if t.Stream == "" { // of this one; the others can go
+			out.Left = append(out.Left, failureJSON{l.ID.String(), fmt.Sprintf("%v: %s", deadletter.ErrNoStream, l.Subject)})
+			continue
 		}
 		for _, name := range t.Others {
 			others[t.Stream+"/"+name] = true
