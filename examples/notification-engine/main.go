@@ -64,12 +64,14 @@ type engine struct {
 	seen map[string]bool // ids of events that were sent; a real engine keeps them where they survive
 }
 
+// handle gives up with reasons that hold nothing of the message: they lie in stream AUDIT, where nobody can erase them, and
+// errors quote what they are about, such as a customer's address.
 func (g *engine) handle(m jetstream.Msg) {
 	e, err := event.Decode(m.Data())
 	if err != nil {
 		// It will not become valid by trying again.
 		slog.Error("not an event", "subject", m.Subject(), "error", err)
-		_ = m.TermWithReason(err.Error())
+		_ = m.TermWithReason("not an event")
 		return
 	}
 	if g.seen[e.ID] { // delivered again, because an acknowledgement got lost
@@ -80,7 +82,8 @@ func (g *engine) handle(m jetstream.Msg) {
 	case errors.Is(err, errLater):
 		_ = m.NakWithDelay(5 * time.Second) // and after three deliveries it is given up
 	case err != nil:
-		_ = m.TermWithReason(err.Error())
+		slog.Error("send", "event", e.ID, "error", err)
+		_ = m.TermWithReason("the gateway refuses it")
 	default:
 		g.seen[e.ID] = true
 		_ = m.Ack()
