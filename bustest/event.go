@@ -55,7 +55,7 @@ func (b *Bus) Publish(subject string, data any, opts ...jetstream.PublishOpt) *j
 		if payload, err = d.Encode(); err != nil {
 			b.fatalf("Publish %s: %v", subject, err)
 		}
-		opts = append([]jetstream.PublishOpt{jetstream.WithMsgID(d.ID)}, opts...)
+		opts = append([]jetstream.PublishOpt{jetstream.WithMsgID(d.MsgID())}, opts...)
 	default:
 		var err error
 		if payload, err = json.Marshal(d); err != nil {

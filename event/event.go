@@ -31,6 +31,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -89,6 +90,10 @@ func New(eventType, source string, data any) (Event, error) {
 	}
 	return e, e.Validate()
 }
+
+// MsgID is the id in lower case, as which it is the header Nats-Msg-Id: UUIDs are equal whatever their case (RFC 9562), and
+// JetStream compares bytes. Compare it, too, to recognise an event that was seen.
+func (e *Event) MsgID() string { return strings.ToLower(e.ID) }
 
 // NewID is a new UUID of version 7: ids that are made later sort later, by the millisecond.
 func NewID() string {

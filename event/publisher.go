@@ -37,7 +37,7 @@ type Ack struct {
 //     allow_atomic takes them one by one.
 //   - Each event has its own result. In a batch that the stream refuses, because of one duplicate for instance, each
 //     event is then published on its own.
-//   - Once: Nats-Msg-Id is the event's id. What had no answer when a connection broke is sent again, and stored once.
+//   - Once: Nats-Msg-Id is the event's id, in lower case. What had no answer when a connection broke is sent again, and stored once.
 //   - Order: events of one domain are stored in the order in which Publish and PublishAsync were called, over broken
 //     connections too. Where several streams share a domain, that holds for the events of one subject.
 //   - Memory is bounded by MaxPending; beyond it publishing waits.
@@ -255,7 +255,7 @@ func (p *Publisher) submit(ctx context.Context, subject string, e *Event) (*item
 	if err != nil {
 		return nil, err
 	}
-	it := &item{Future: Future{done: make(chan struct{}), subject: subject}, id: e.ID, data: data}
+	it := &item{Future: Future{done: make(chan struct{}), subject: subject}, id: e.MsgID(), data: data}
 	it.weight = min(int64(len(data))+1024, p.bytes)
 	if err := p.room.Acquire(ctx, it.weight); err != nil {
 		return nil, fmt.Errorf("no room, %d bytes of events may wait: %w", p.bytes, err)

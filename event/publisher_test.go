@@ -95,6 +95,25 @@ func TestPublish(t *testing.T) {
 	}
 }
 
+// UUIDs are equal whatever their case; the one in capitals was stored beside the other. Its bytes stay as they are.
+func TestIDInAnotherCase(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Run(t)
+	p := publisher(t, bus.Conn())
+	e := numbered(1)
+	e.ID = "0190B5A0-7E7C-7E41-A9A5-6D3F2C1B0A99"
+	for i, want := range []event.Ack{{Stream: "TRANSACTIONS", Sequence: 1}, {Stream: "TRANSACTIONS", Sequence: 1, Duplicate: true}} {
+		if ack, err := p.Publish(t.Context(), created, e); ack != want || err != nil {
+			t.Error(i, ack, err)
+		}
+		e.ID = strings.ToLower(e.ID)
+	}
+	if got := bus.Events("TRANSACTIONS"); len(got) != 1 || !strings.Contains(string(got[0].Data), `"event_id":"0190B5A0-7E7C-`) ||
+		got[0].Header.Get(nats.MsgIdHdr) != e.ID {
+		t.Error(got)
+	}
+}
+
 // However many publish at once, and however they are put together: each has the place at which its event is.
 func TestEachHasItsOwnResult(t *testing.T) {
 	t.Parallel()

@@ -74,7 +74,7 @@ func (g *engine) handle(m jetstream.Msg) {
 		_ = m.TermWithReason("not an event")
 		return
 	}
-	if g.seen[e.ID] { // delivered again, because an acknowledgement got lost
+	if g.seen[e.MsgID()] { // delivered again, because an acknowledgement got lost
 		_ = m.Ack()
 		return
 	}
@@ -85,7 +85,7 @@ func (g *engine) handle(m jetstream.Msg) {
 		slog.Error("send", "event", e.ID, "error", err)
 		_ = m.TermWithReason("the gateway refuses it")
 	default:
-		g.seen[e.ID] = true
+		g.seen[e.MsgID()] = true
 		_ = m.Ack()
 	}
 }

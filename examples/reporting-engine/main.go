@@ -100,7 +100,7 @@ func report(ctx context.Context, publisher *event.Publisher, events []event.Even
 	if err != nil {
 		return err
 	}
-	h := sha256.Sum256([]byte("report " + first.ID))
+	h := sha256.Sum256([]byte("report " + first.MsgID()))
 	h[6], h[8] = h[6]&0x0f|0x80, h[8]&0x3f|0x80 // a UUID of version 8
 	e.ID = fmt.Sprintf("%x-%x-%x-%x-%x", h[:4], h[4:6], h[6:8], h[8:10], h[10:16])
 	_, err = publisher.Publish(ctx, "events.audit.report.written", e)
