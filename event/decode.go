@@ -47,7 +47,7 @@ func (e *Event) decode(b []byte, p *problems) bool {
 				break
 			}
 			if err := e.Timestamp.UnmarshalText([]byte(s)); err != nil || !isTimestamp(s) {
-				p.add("timestamp", "%s is not a time of RFC 3339 with its zone, such as 2025-11-06T12:00:00Z", excerpt(s))
+				p.add("timestamp", "%s is not a time such as 2025-11-06T12:00:00.25Z: RFC 3339 with its zone, from 1970 to 9999, T and Z in capitals, at most 9 digits of a fraction, no leap second", excerpt(s))
 			}
 		case 5:
 			if e.Data = value; value[0] != '{' {

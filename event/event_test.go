@@ -70,13 +70,13 @@ func TestValidate(t *testing.T) {
 	t.Parallel()
 	amsterdam := time.FixedZone("AMT", 19*60+32)
 	for want, set := range map[string]func(*event.Event){
-		"":                      func(*event.Event) {},
-		"timestamp is missing":  func(e *event.Event) { e.Timestamp = time.Time{} },
-		"timestamp 10000-* say": func(e *event.Event) { e.Timestamp = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
-		"timestamp 1969-* say":  func(e *event.Event) { e.Timestamp = time.Unix(-1, 0).UTC() },
-		"timestamp -* say":      func(e *event.Event) { e.Timestamp = time.Date(-5, 1, 1, 0, 0, 0, 0, time.UTC) },
-		"timestamp 2030* say":   func(e *event.Event) { e.Timestamp = time.Date(2030, 1, 1, 0, 0, 0, 0, amsterdam) },
-		"data is missing":       func(e *event.Event) { e.Data = nil },
+		"":                     func(*event.Event) {},
+		"timestamp is missing": func(e *event.Event) { e.Timestamp = time.Time{} },
+		"timestamp 10000-* is not from 1970 to 9999*": func(e *event.Event) { e.Timestamp = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"timestamp 1969-* is not from 1970 to 9999*":  func(e *event.Event) { e.Timestamp = time.Unix(-1, 0).UTC() },
+		"timestamp -* is not from 1970 to 9999*":      func(e *event.Event) { e.Timestamp = time.Date(-5, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"timestamp 2030* is not from 1970 to 9999*":   func(e *event.Event) { e.Timestamp = time.Date(2030, 1, 1, 0, 0, 0, 0, amsterdam) },
+		"data is missing": func(e *event.Event) { e.Data = nil },
 		"metadata.correlation_id \"x\" is not a UUID; metadata.user_id \"y\" is not a UUID": func(e *event.Event) {
 			e.Metadata.CorrelationID, e.Metadata.UserID = "x", "y"
 		},

@@ -51,7 +51,7 @@ func (e *Event) Validate() error {
 	_, zone := e.Timestamp.Zone()
 	const minute, day = 60, 24 * 60 * 60
 	if year := e.Timestamp.Year(); !e.Timestamp.IsZero() && (year < 1970 || year > 9999 || zone%minute != 0 || zone <= -day || zone >= day) {
-		p.add("timestamp", "%s is not a time of our days that RFC 3339 can say", e.Timestamp.Format(time.RFC3339Nano))
+		p.add("timestamp", "%s is not from 1970 to 9999, or its zone is not one of whole minutes", e.Timestamp.Format(time.RFC3339Nano))
 	}
 	if e.validate(&p); len(p) > 0 {
 		return &InvalidError{p}
