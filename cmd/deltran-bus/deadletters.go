@@ -92,6 +92,9 @@ func chosen(c *cli.Context, now time.Time) (ch choice, err error) {
 	if len(ch.names) > 0 && (all || ch.query != (deadletter.Query{})) {
 		return ch, misuse("letters are named, or chosen by --consumer, --since, --until and --all; not both")
 	}
+	if all && ch.query != (deadletter.Query{}) {
+		return ch, misuse("letters are chosen by --consumer, --since and --until, or all of them by --all; not both")
+	}
 	return ch, nil
 }
 
