@@ -142,6 +142,28 @@ func (e ear) Write(b []byte) (int, error) {
 	return e.Conn.Write(b)
 }
 
+// behind is a publisher that a proxy stands before.
+func behind(t *testing.T, bus *bustest.Bus, opts ...event.Option) (*proxy, *event.Publisher) {
+	t.Helper()
+	way := newProxy(t, bus.URL())
+	nc, err := nats.Connect(way.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return way, publisher(t, nc, opts...)
+}
+
+// noticed waits until the publisher knows that its connection is broken.
+func noticed(t *testing.T, p *event.Publisher) {
+	t.Helper()
+	select {
+	case <-p.Broken():
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody noticed")
+	}
+}
+
 // silence lets nothing through to those who are connected.
 func (p *proxy) silence() {
 	p.mu.Lock()
@@ -176,17 +198,11 @@ func TestLostAnswers(t *testing.T) {
 			t.Run(fmt.Sprint(broken, batches), func(t *testing.T) {
 				t.Parallel()
 				bus := bustest.Run(t, bustest.WithTOML(takesBatches), bustest.WithTCP())
-				way := newProxy(t, bus.URL())
-				nc, err := nats.Connect(way.url)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer nc.Close()
 				var opts []event.Option
 				if !broken { // somebody has to look
 					opts = append(opts, event.Quiet(time.Second))
 				}
-				p := publisher(t, nc, opts...)
+				way, p := behind(t, bus, opts...)
 				if !batches {
 					event.Single(p)
 				}
@@ -288,13 +304,7 @@ func TestNobodyAnswers(t *testing.T) {
 func TestContext(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Run(t, bustest.WithTOML(takesBatches), bustest.WithTCP())
-	way := newProxy(t, bus.URL())
-	nc, err := nats.Connect(way.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	p := publisher(t, nc)
+	way, p := behind(t, bus)
 	way.silence()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()

@@ -57,24 +57,14 @@ func TestCloseDrains(t *testing.T) {
 func TestCloseGivesUp(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Run(t, bustest.WithTCP())
-	way := newProxy(t, bus.URL())
-	nc, err := nats.Connect(way.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	p := publisher(t, nc)
+	way, p := behind(t, bus)
 	way.silence()
 	sent, err := p.PublishAsync(t.Context(), created, numbered(0))
 	if err != nil {
 		t.Fatal(err)
 	}
 	way.stop()
-	select {
-	case <-p.Broken():
-	case <-time.After(10 * time.Second):
-		t.Fatal("nobody noticed")
-	}
+	noticed(t, p)
 	unsent, err := p.PublishAsync(t.Context(), created, numbered(1))
 	if err != nil {
 		t.Fatal(err)
@@ -95,14 +85,8 @@ func TestCloseGivesUp(t *testing.T) {
 func TestStop(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Run(t, bustest.WithTOML(takesBatches), bustest.WithTCP())
-	way := newProxy(t, bus.URL())
-	nc, err := nats.Connect(way.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
 	told := make(chan error, 10)
-	p := publisher(t, nc, event.OnConnection(func(why error) { told <- why }))
+	way, p := behind(t, bus, event.OnConnection(func(why error) { told <- why }))
 	way.silence()
 	var futures []*event.Future
 	publish := func(from int) {
@@ -312,20 +296,10 @@ func TestBatchLimits(t *testing.T) {
 func TestTooManyForABatch(t *testing.T) {
 	t.Parallel()
 	bus := bustest.Run(t, bustest.WithTOML(takesBatches+"[nats.jetstream.limits.batch]\nmax_msgs = 1000"), bustest.WithTCP())
-	way := newProxy(t, bus.URL())
-	nc, err := nats.Connect(way.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	p := publisher(t, nc)
+	way, p := behind(t, bus)
 	way.no.Store(true)
 	way.cut()
-	select {
-	case <-p.Broken():
-	case <-time.After(10 * time.Second):
-		t.Fatal("nobody noticed")
-	}
+	noticed(t, p)
 	var futures []*event.Future
 	for n := range 3500 {
 		f, err := p.PublishAsync(t.Context(), created, numbered(n))
