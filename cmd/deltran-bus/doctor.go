@@ -250,7 +250,7 @@ func onParked(ctx context.Context, cfg *config.Config) (out []diagnosis) {
 	}
 	for _, name := range parked(&jsz) {
 		out = append(out, diagnosis{problem, "restore", "stream " + name + " " + takesNone + ", or was to do so when it was killed",
-			"wait for it, or give that restore the same words again; without it, the bus gives the stream its subjects back when it starts"})
+			"wait for it, or give that restore the same words again; without it, the bus gives the stream its subjects back when it starts, unless it is a node of a cluster"})
 	}
 	return out
 }

@@ -47,7 +47,11 @@ func (b *bus) backUp(cfg *config.Config) {
 
 // unpark mends what a restore that was killed has left, before anybody can begin another one.
 func (b *bus) unpark(ctx context.Context) {
-	if jsz, err := b.srv.NATS().Jsz(&natsserver.JSzOptions{Streams: true, Config: true}); err == nil && len(parked(jsz)) == 0 {
+	n := b.srv.NATS()
+	if n.JetStreamIsClustered() { // by way of another node one may be under way
+		return
+	}
+	if jsz, err := n.Jsz(&natsserver.JSzOptions{Streams: true, Config: true}); err == nil && len(parked(jsz)) == 0 {
 		return // as nearly always, and a connection would cost the start more
 	}
 	nc, err := b.srv.Connect(nats.Name("deltran-bus restore"))
