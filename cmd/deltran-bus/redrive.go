@@ -141,11 +141,13 @@ func lookAhead(c *cli.Context, js jetstream.JetStream, ch choice, ls *deadletter
 			if t, err = ls.Target(c.Context, l); err != nil && !errors.Is(err, deadletter.ErrNoStream) {
 				return nil, err
 			}
-			services, err := servicesOf(c.Context, js, t.Stream)
-			if err != nil {
-				return nil, err
+			if len(t.Others) > 0 { // whoever looks with tail does nothing
+				services, err := servicesOf(c.Context, js, t.Stream)
+				if err != nil {
+					return nil, err
+				}
+				t.Others = slices.DeleteFunc(t.Others, func(name string) bool { return !services[name] })
 			}
-			t.Others = slices.DeleteFunc(t.Others, func(name string) bool { return !services[name] }) // whoever looks with tail does nothing
 			targets[goalOf(l)] = t
 		}
 		if t.Stream == "" { // of this one; the others can go
