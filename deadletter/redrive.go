@@ -47,7 +47,13 @@ func (ls *Letters) Target(ctx context.Context, l Letter) (t Target, err error) {
 	if err != nil {
 		return t, fmt.Errorf("stream %s: %w", t.Stream, err)
 	}
-	t.Gone = true
+	if t.Gone = true; t.Stream != l.ID.Stream {
+		copied, err := ls.copies(ctx, l.ID.Stream, t.Stream)
+		if err != nil {
+			return t, err
+		}
+		t.Gone = !copied
+	}
 	consumers := st.ListConsumers(ctx)
 	for info := range consumers.Info() {
 		switch {
@@ -63,6 +69,20 @@ func (ls *Letters) Target(ctx context.Context, l Letter) (t Target, err error) {
 	}
 	slices.Sort(t.Others)
 	return t, nil
+}
+
+// copies reports whether a stream is a mirror of another, or has it among its sources: then it gets what that one stores.
+func (ls *Letters) copies(ctx context.Context, stream, of string) (bool, error) {
+	st, err := ls.js.Stream(ctx, stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("stream %s: %w", stream, err)
+	}
+	cfg := st.CachedInfo().Config
+	is := func(s *jetstream.StreamSource) bool { return s != nil && s.Name == of }
+	return is(cfg.Mirror) || slices.ContainsFunc(cfg.Sources, is), nil
 }
 
 // wants reports whether a consumer is delivered what is stored on a subject.

@@ -106,6 +106,16 @@ func TestTarget(t *testing.T) {
 	if !target().Gone {
 		t.Error("it is gone")
 	}
+	for i, cfg := range []jetstream.StreamConfig{{Name: "M", Mirror: &jetstream.StreamSource{Name: "PAYMENTS"}}, {Name: "S", Sources: []*jetstream.StreamSource{{Name: "PAYMENTS"}}}, {Name: "X"}} {
+		if _, err := js.CreateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+		copied := l
+		copied.ID.Stream = cfg.Name
+		if got, err := ls.Target(t.Context(), copied); err != nil || got.Stream != "PAYMENTS" || got.Gone != (i == 2) { // a copy gets it
+			t.Errorf("%s: %+v %v", cfg.Name, got, err)
+		}
+	}
 	if err := js.DeleteStream(t.Context(), "PAYMENTS"); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/deltran/deltran-bus/bustest"
 	"github.com/deltran/deltran-bus/event"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Connections break again and again, and the bus itself stops and crashes; what one goroutine publishes is stored once,
@@ -320,5 +321,35 @@ func TestContext(t *testing.T) {
 	}
 	if got := stored(t, bus, "TRANSACTIONS"); len(got) != 2 || string(got[0].Data) != `{"n":1}` || string(got[1].Data) != `{"n":3}` {
 		t.Error(got)
+	}
+}
+
+// The first attempt is stored, and nobody hears of it; the second is refused, because the stream takes the subject no more.
+// That says nothing of the first.
+func TestRefusedAfterALostAnswer(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Run(t, bustest.WithTOML(takesBatches), bustest.WithTCP())
+	way, p := behind(t, bus)
+	way.silence()
+	f, err := p.PublishAsync(t.Context(), created, numbered(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bus.Await("TRANSACTIONS", func(bustest.Event) bool { return true })
+	st, err := bus.JetStream().Stream(t.Context(), "TRANSACTIONS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := st.CachedInfo().Config
+	cfg.Subjects = []string{"events.transactions.other"}
+	if _, err := bus.JetStream().UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	way.cut()
+	if _, err := f.Ack(); !errors.Is(err, event.ErrUncertain) || !errors.Is(err, jetstream.ErrNoStreamResponse) {
+		t.Error(err)
+	}
+	if _, err := p.Publish(t.Context(), created, numbered(2)); errors.Is(err, event.ErrUncertain) || !errors.Is(err, jetstream.ErrNoStreamResponse) {
+		t.Error(err)
 	}
 }

@@ -378,3 +378,36 @@ func TestNothingGoesBeforeACommit(t *testing.T) {
 		t.Errorf("%d batches", batches)
 	}
 }
+
+// Whoever is told that the connection is lost may give up there and then.
+func TestCloseWhenTheConnectionIsLost(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Run(t, bustest.WithTCP())
+	nc, err := nats.Connect(bus.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	closed := make(chan error, 1)
+	var p *event.Publisher
+	ready := make(chan struct{})
+	p, err = event.NewPublisher(nc, event.OnConnection(func(err error) {
+		<-ready
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		closed <- p.Close(ctx)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(ready)
+	bus.Disconnect()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it is not closed")
+	}
+}

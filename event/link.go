@@ -65,7 +65,7 @@ func (p *Publisher) connect() (*link, error) {
 	p.mu.Lock()
 	defer p.unlock()
 	p.link, p.why, p.most = k, nil, int(k.nc.MaxPayload())
-	if k.nc.IsClosed() {
+	if k.nc.IsClosed() || p.ended {
 		p.drop(k, nats.ErrConnectionClosed)
 	}
 	now := time.Now()
@@ -85,6 +85,7 @@ func (p *Publisher) stayConnected(ctx context.Context, k *link) {
 	defer tick.Stop()
 	const shortest, longest = 10 * time.Millisecond, 2 * time.Second
 	wait, lost := shortest, false
+	since := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -103,22 +104,37 @@ func (p *Publisher) stayConnected(ctx context.Context, k *link) {
 			why := p.why
 			p.mu.Unlock()
 			p.tell(why)
+			if time.Since(since) > longest {
+				wait = shortest
+			} else if !later(ctx, &wait, longest) { // the last one broke at once: it may be for what is sent, and is sent again
+				return
+			}
 		}
 		next, err := p.connect()
 		if err == nil {
-			k, wait, lost = next, shortest, false
+			k, lost, since = next, false, time.Now()
 			p.tell(nil)
 			continue
 		}
 		p.mu.Lock()
 		p.why = err
 		p.mu.Unlock()
-		select {
-		case <-ctx.Done():
+		if !later(ctx, &wait, longest) {
 			return
-		case <-time.After(wait):
-			wait = min(2*wait, longest)
 		}
+	}
+}
+
+// later waits, the next time for twice as long; it is false when ctx has ended.
+func later(ctx context.Context, wait *time.Duration, longest time.Duration) bool {
+	t := time.NewTimer(*wait)
+	defer t.Stop()
+	*wait = min(2**wait, longest)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
 	}
 }
 
@@ -138,15 +154,20 @@ func (p *Publisher) drop(k *link, why error) {
 	k.nc.Close()
 	under := map[*lane][]*item{}
 	for _, it := range k.flying {
+		it.unheard = true
 		under[it.lane] = append(under[it.lane], it)
 	}
 	now := time.Now()
 	for _, l := range p.lanes {
 		items := under[l]
 		for _, b := range []*batch{l.committing, l.open} {
-			if b != nil {
-				items = append(items, b.items...)
+			if b == nil {
+				continue
 			}
+			for _, it := range b.items {
+				it.unheard = it.unheard || b == l.committing
+			}
+			items = append(items, b.items...)
 		}
 		l.flying, l.committing, l.open = 0, nil, nil
 		l.requeue(items, now)

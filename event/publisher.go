@@ -63,6 +63,7 @@ type Publisher struct {
 	largest int             // messages of a batch
 	waiting int             // events without a result
 	closed  bool
+	ended   bool          // there will be no connection any more
 	idle    chan struct{} // closed when waiting comes to 0 after Close
 	done    []*item       // have their result: whoever waits for it is told when nobody holds the lock
 	freed   int64         // of the room
@@ -207,8 +208,10 @@ func (p *Publisher) Close(ctx context.Context) error {
 	}
 	p.stop()
 	left := p.giveUp() // before the end of whoever connects: that takes long where a server does not answer
-	<-p.gone
-	p.giveUp() // it may have connected
+	select {
+	case <-p.gone:
+	case <-ctx.Done(): // or never, where OnConnection's function calls this
+	}
 	if left > 0 {
 		return fmt.Errorf("publisher: closed with %d events without a result: %w", left, context.Cause(ctx))
 	}
@@ -219,6 +222,7 @@ func (p *Publisher) Close(ctx context.Context) error {
 func (p *Publisher) giveUp() int {
 	p.mu.Lock()
 	defer p.unlock()
+	p.ended = true
 	if p.link != nil {
 		p.drop(p.link, nats.ErrConnectionClosed)
 	}
@@ -232,16 +236,17 @@ func (p *Publisher) giveUp() int {
 // item is an event on its way.
 type item struct {
 	Future
-	lane   *lane
-	id     string
-	data   []byte
-	weight int64
-	order  uint64    // in its lane
-	first  time.Time // when it was sent first; zero: never
-	sent   time.Time // when it was sent over this connection
-	alone  bool      // it cannot be part of a batch
-	tries  int       // without a stream that answered
-	over   bool      // it has a result, or whoever published it has left
+	lane    *lane
+	id      string
+	data    []byte
+	weight  int64
+	order   uint64    // in its lane
+	first   time.Time // when it was sent first; zero: never
+	sent    time.Time // when it was sent over this connection
+	alone   bool      // it cannot be part of a batch
+	tries   int       // without a stream that answered
+	unheard bool      // a connection broke before its answer came
+	over    bool      // it has a result, or whoever published it has left
 }
 
 const headerBytes = len("NATS/1.0\r\nNats-Msg-Id: 0190b5a0-7e7c-7e41-a9a5-6d3f2c1b0a99\r\n\r\n")
@@ -257,6 +262,9 @@ func (p *Publisher) submit(ctx context.Context, subject string, e *Event) (*item
 	}
 	it := &item{Future: Future{done: make(chan struct{}), subject: subject}, id: e.MsgID(), data: data}
 	it.weight = min(int64(len(data))+1024, p.bytes)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if err := p.room.Acquire(ctx, it.weight); err != nil {
 		return nil, fmt.Errorf("no room, %d bytes of events may wait: %w", p.bytes, err)
 	}
@@ -307,8 +315,12 @@ func (it *item) uncertain(err error) error {
 	return fmt.Errorf("%w: %w", ErrUncertain, err)
 }
 
-// settle gives an event its result, the first one that there is.
+// settle gives an event its result, the first one that there is. What refuses the second attempt says nothing of the first, of
+// which nobody has heard.
 func (p *Publisher) settle(it *item, ack Ack, err error) {
+	if it.unheard && err != nil && !errors.Is(err, ErrUncertain) {
+		err = it.uncertain(err)
+	}
 	if !it.over {
 		it.over, it.ack, it.err = true, ack, err
 		p.done = append(p.done, it)

@@ -243,6 +243,7 @@ users = [{ user = "a", password = "`+string(hash)+`", permissions = { publish = 
 		{created, event.Event{}, func(err error) bool { return errors.As(err, &invalid) }, "publish events.transactions.created: not a valid event: event_id is missing; *"},
 		{"events.transactions.*", numbered(1), nil, `publish events.transactions.*: "*" cannot be a part of a subject to publish to`},
 		{"events..x", numbered(1), nil, `publish events..x: "" cannot be a part of a subject to publish to`},
+		{created + strings.Repeat(".a", 2000), numbered(1), nil, "publish events.*: a subject of 4027 bytes is too long to publish to, 3500 is the most"},
 		{"events.nobody.x", numbered(1), func(err error) bool { return errors.Is(err, jetstream.ErrNoStreamResponse) }, "publish events.nobody.x: no stream takes this subject: nats: no response from stream"},
 		{"events.risk.x", numbered(1), func(err error) bool { return errors.Is(err, nats.ErrPermissionViolation) }, "publish events.risk.x: *ermission*"},
 		{created, large, func(err error) bool { return errors.Is(err, nats.ErrMaxPayload) }, "publish events.transactions.created: 65*bytes with its header are more than the server's max_payload, 65536: nats: maximum payload exceeded"},

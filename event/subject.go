@@ -48,9 +48,16 @@ func (s Subject) Type() string {
 	return entity + "." + s.Action
 }
 
+// longestSubject is what is left of the line, 4,096 bytes if nothing else is declared, in which NATS wants subject, reply and
+// sizes to be: for a longer one the server ends the connection.
+const longestSubject = 3500
+
 // CheckSubject refuses what JetStream would store under a name that nobody can subscribe to: wildcards, empty tokens, white
-// space.
+// space. And what is too long for NATS.
 func CheckSubject(subject string) error {
+	if len(subject) > longestSubject {
+		return fmt.Errorf("a subject of %d bytes is too long to publish to, %d is the most", len(subject), longestSubject)
+	}
 	for t := range strings.SplitSeq(subject, ".") {
 		if t == "" || t == "*" || t == ">" || strings.ContainsAny(t, " \t\r\n") {
 			return fmt.Errorf("%q cannot be a part of a subject to publish to", t)
