@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -410,4 +411,32 @@ func TestCloseWhenTheConnectionIsLost(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("it is not closed")
 	}
+}
+
+// A connection that breaks for what is sent, which is then sent again, is not made anew without a pause.
+func TestNoStormOfConnections(t *testing.T) {
+	t.Parallel()
+	bus := bustest.Run(t, bustest.WithTOML("[nats]\nmax_control_line = \"1KB\""), bustest.WithTCP())
+	nc, err := nats.Connect(bus.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	var lost atomic.Int64
+	p := publisher(t, nc, event.OnConnection(func(err error) {
+		if err != nil {
+			lost.Add(1)
+		}
+	}))
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if _, err := p.Publish(ctx, created+strings.Repeat(".a", 600), numbered(1)); !errors.Is(err, event.ErrUncertain) {
+		t.Error(err)
+	}
+	if n := lost.Load(); n < 1 || n > 8 { // after 10, 20, 40 … ms
+		t.Errorf("%d connections were lost in half a second", n)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	cancel()
+	_ = p.Close(ctx)
 }
