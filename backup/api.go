@@ -106,6 +106,12 @@ type streamInfo struct {
 	Created time.Time       `json:"created"`
 }
 
+// parked reports whether a restore has taken the stream's subjects from it.
+func (i *streamInfo) parked() bool {
+	cfg, err := parseConfig(i.Config)
+	return err == nil && cfg.noted(notedParked) != ""
+}
+
 func (c client) info(ctx context.Context, stream string, deleted bool) (*streamInfo, error) {
 	var i streamInfo
 	err := c.ask(ctx, "STREAM.INFO."+stream, map[string]bool{"deleted_details": deleted}, &i)

@@ -74,6 +74,10 @@ func (r *restore) handOver(ctx context.Context) (err error) {
 	if err := r.memory(ctx, p); err != nil {
 		return err
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx) // from here on nobody can say what stands but by waiting for it
 	hush()
 	if r.local() {
 		syncDisks() // nats-server does not, and a power cut would leave half of it
@@ -133,6 +137,9 @@ func noRoom(err error, t *target) error {
 // nothing comes to stand afterwards.
 func (r *restore) stand(ctx context.Context, ready []*held, p *progress) error {
 	failed := make([]error, len(ready))
+	for _, h := range ready {
+		h.upload.ctx = ctx
+	}
 	for i, h := range ready { // into its buffer, which is empty and much larger
 		failed[i] = h.end()
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -236,5 +237,97 @@ func TestFolderWithoutItsBackup(t *testing.T) {
 	}
 	if _, err := Verify(t.Context(), dir, VerifyOptions{}); !errors.Is(err, ErrBad) || !strings.Contains(err.Error(), "B: there is no backup.json in it") {
 		t.Error(err)
+	}
+}
+
+// Interrupted while nats-server is making the new streams of what it was sent, a restore waits for them: what came to stand later
+// stood in the place of the old one, and the archive of that was removed.
+func TestInterruptedWhileTheyAreMade(t *testing.T) {
+	t.Parallel()
+	from := newBus(t)
+	for _, name := range []string{"A", "B"} {
+		from.stream(jetstream.StreamConfig{Name: name, Subjects: []string{name + ".>"}})
+		for range 3000 {
+			if _, err := from.js.PublishAsync(name+".x", make([]byte, 2000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	<-from.js.PublishAsyncComplete()
+	file, want := from.archive(), from.dumps()
+	for _, replace := range []bool{true, false} {
+		for _, after := range []time.Duration{0, time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond, 30 * time.Millisecond} {
+			b := newBus(t)
+			if replace {
+				b.stream(jetstream.StreamConfig{Name: "A", Subjects: []string{"A.>"}})
+				b.publish("A.old", 0, 50)
+			}
+			old := b.dumps()
+			ctx, stop := context.WithCancel(t.Context())
+			var once sync.Once
+			_, err := Restore(ctx, b.nc, file, RestoreOptions{Replace: replace, Temp: t.TempDir(), Progress: func(p Progress) {
+				if p.Doing == "handing over" && p.Done == p.Streams {
+					once.Do(func() { time.AfterFunc(after, stop) })
+				}
+			}})
+			stop()
+			is := b.dumps()
+			if err == nil && cmp.Diff(want, is) == "" || errors.Is(err, context.Canceled) && cmp.Diff(old, is) == "" {
+				continue
+			}
+			t.Errorf("interrupted %v after all was sent, replacing %v: %v; %d streams", after, replace, err, len(is))
+		}
+	}
+}
+
+// What was published before a stream was parked, and waited to be stored, is acknowledged: it is in the archive.
+func TestReplaceBesideManyOnTheirWay(t *testing.T) {
+	t.Parallel()
+	file := three(t).archive("A")
+	b := newBus(t, func(o *natsserver.Options) { o.SyncAlways = true })
+	b.stream(jetstream.StreamConfig{Name: "A", Subjects: []string{"A.>"}})
+	b.publish("A.first", 0, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	js, err := jetstream.New(b.nc, jetstream.WithPublishAsyncMaxPending(2000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	acked := map[string]bool{}
+	var publisher, waiting sync.WaitGroup
+	publisher.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			id := fmt.Sprint("id", i)
+			f, err := js.PublishAsync("A.old", []byte(id), jetstream.WithRetryAttempts(0))
+			if err != nil {
+				continue
+			}
+			waiting.Go(func() {
+				select {
+				case <-f.Ok():
+					mu.Lock()
+					acked[id] = true
+					mu.Unlock()
+				case <-f.Err():
+				}
+			})
+		}
+	})
+	until(t, "messages", func() bool { mu.Lock(); defer mu.Unlock(); return len(acked) > 100 })
+	r := b.restore(file, RestoreOptions{Replace: true})
+	stop()
+	publisher.Wait()
+	waiting.Wait()
+	old := newBus(t)
+	old.restore(r.Kept, RestoreOptions{})
+	was, is := old.dump("A"), b.dump("A")
+	lost := 0
+	for id := range acked {
+		if m := fmt.Sprintf("%q", id); !strings.Contains(was, m) && !strings.Contains(is, m) {
+			lost++
+		}
+	}
+	if lost > 0 {
+		t.Errorf("%d of %d were acknowledged and are nowhere", lost, len(acked))
 	}
 }

@@ -16,6 +16,7 @@ type old struct {
 	state    state
 	pristine bool // it never held a message, so that nobody has to be asked
 	parked   bool // asked for: an answer may be lost, and what was asked for done
+	marked   bool // that is sure
 	deleted  bool // the same
 	doubtful bool // that was not answered, so that it may still come to it
 }
@@ -82,29 +83,33 @@ func (r *restore) clear(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	later := false // something was published since
 	for _, o := range r.old {
 		if err := r.park(ctx, o); err != nil {
 			return fmt.Errorf("stream %s: taking its subjects from it: %w", o.name, err)
 		}
-		info, err := r.info(ctx, o.name, false)
-		if err != nil {
-			return fmt.Errorf("stream %s: %w", o.name, err)
-		}
-		if s := m.Stream(o.name); info.State.LastSeq == s.LastSeq {
-			continue
-		}
-		if o.pristine && o.state.LastSeq == 0 && !r.o.Replace {
-			return fmt.Errorf("stream %s is %w: a message has come in just now; --replace takes that as well", o.name, ErrExists)
-		}
-		later = true
 	}
-	if later { // nothing comes any more
-		before := r.kept
-		if _, err := r.keep(ctx); err != nil {
+	for round, later := 0, true; later; round++ { // until what is kept is what is there
+		there, err := r.quiet(ctx)
+		if err != nil {
 			return err
 		}
-		_ = os.Remove(before)
+		later = false
+		for _, o := range r.old {
+			if there[o.name].State.LastSeq == m.Stream(o.name).LastSeq || round > 0 && o.cfg.copies() > 0 {
+				continue
+			}
+			if o.pristine && o.state.LastSeq == 0 && !r.o.Replace {
+				return fmt.Errorf("stream %s is %w: a message has come in just now; --replace takes that as well", o.name, ErrExists)
+			}
+			later = true
+		}
+		if later {
+			before := r.kept
+			if m, err = r.keep(ctx); err != nil {
+				return err
+			}
+			_ = os.Remove(before)
+		}
 	}
 	if r.o.Kept != nil && !r.temporary() {
 		r.o.Kept(r.kept)
@@ -167,7 +172,36 @@ func (r *restore) park(ctx context.Context, o *old) error {
 		return err
 	}
 	o.parked = true
-	return r.ask(context.WithoutCancel(ctx), "STREAM.UPDATE."+o.name, cfg, nil)
+	err := r.ask(context.WithoutCancel(ctx), "STREAM.UPDATE."+o.name, cfg, nil)
+	o.marked = err == nil
+	return err
+}
+
+// quiet returns what the old streams hold when nothing more comes: what was published before they were parked may wait to be
+// stored, and is acknowledged then. What copies other streams never is.
+func (r *restore) quiet(ctx context.Context) (map[string]*streamInfo, error) {
+	const often, enough = 50 * time.Millisecond, 10
+	there := map[string]*streamInfo{}
+	for same := 0; ; same++ {
+		for _, o := range r.old {
+			info, err := r.info(ctx, o.name, false)
+			if err != nil {
+				return nil, fmt.Errorf("stream %s: %w", o.name, err)
+			}
+			if was := there[o.name]; was != nil && was.State.LastSeq != info.State.LastSeq && o.cfg.copies() == 0 {
+				same = 0
+			}
+			there[o.name] = info
+		}
+		if same >= enough {
+			return there, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(often):
+		}
+	}
 }
 
 // delete waits for the answer even of a caller who has given up: whether the stream is gone, nobody would know.
@@ -196,26 +230,32 @@ func (r *restore) putBack(ctx context.Context) error {
 		}
 	}
 	doubt := false
-	var gone []string
+	var gone, unclear []string
 	for _, o := range r.old {
 		doubt = doubt || o.doubtful
-		if ours[o.name] || !o.parked && !o.deleted {
+		if !o.parked && !o.deleted {
 			continue
 		}
-		_, err := r.info(ctx, o.name, false)
+		info, err := r.info(ctx, o.name, false)
 		if isAPI(err, errStreamNotFound) {
 			gone = append(gone, o.name)
 			continue
 		}
-		if err == nil && o.parked {
+		switch {
+		case err != nil:
+		case ours[o.name] || o.deleted && o.marked && !info.parked():
+			err = errors.New("what stands there is not what was there")
+		case o.parked:
 			err = r.ask(ctx, "STREAM.UPDATE."+o.name, o.cfg, nil)
 		}
 		if err != nil {
+			unclear = append(unclear, o.name)
 			errs = append(errs, fmt.Errorf("stream %s, giving its subjects back: %w", o.name, err))
 		}
 	}
 	if len(gone) > 0 {
 		if _, err := Restore(ctx, r.nc, r.kept, RestoreOptions{Streams: gone, Temp: r.o.Temp, Wait: r.wait, Expire: true}); err != nil {
+			unclear = append(unclear, gone...)
 			errs = append(errs, fmt.Errorf("bringing back what was there: %w", err))
 		}
 	}
@@ -231,5 +271,9 @@ func (r *restore) putBack(ctx context.Context) error {
 	if to := r.beside(time.Now()); r.temporary() && os.Rename(r.kept, to) == nil { // with the workshop it would be gone
 		r.kept = to
 	}
-	return errors.Join(append(errs, fmt.Errorf("what was there is in %s; see with deltran-bus status whether it is there still, and if it is not: deltran-bus backup restore %s", r.kept, r.kept))...)
+	which := ""
+	for _, name := range unclear {
+		which += " --stream " + name
+	}
+	return errors.Join(append(errs, fmt.Errorf("what was there is in %s; see with deltran-bus status whether it is there still, and if it is not: deltran-bus backup restore %s%s, with --server as before", r.kept, r.kept, which))...)
 }

@@ -2,7 +2,6 @@ package backup
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -146,11 +145,14 @@ func (r *restore) run(ctx context.Context) (_ *Restored, err error) {
 		return nil, err
 	}
 	r.shop.stop()
-	if err := r.clear(ctx); err != nil {
-		return nil, errors.Join(err, r.putBack(ctx))
+	if err = r.clear(ctx); err == nil {
+		err = r.handOver(ctx)
 	}
-	if err := r.handOver(ctx); err != nil {
-		return nil, errors.Join(err, r.putBack(ctx))
+	if err != nil {
+		if left := r.putBack(ctx); left != nil { // no interruption that left everything as it was
+			return nil, fmt.Errorf("%v\n%w", err, left)
+		}
+		return nil, err
 	}
 	out := &Restored{Kept: r.kept}
 	if r.temporary() {

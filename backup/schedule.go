@@ -164,6 +164,9 @@ func (s *Schedule) take(ctx context.Context, now time.Time) (*Run, error) {
 		return nil, err
 	}
 	if names := m.Damaged(); len(names) > 0 {
+		if err := s.pruneDamaged(file); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("stream %s: %w: %s; what can be read is in %s", names[0], ErrDamaged, m.Stream(names[0]).Damage, file)
 	}
 	return runOf(file, size, m), nil
@@ -197,6 +200,18 @@ func mine(file, name string) bool {
 	at = strings.TrimSuffix(at, partial)
 	_, err := time.Parse(stamp+".tar.gz", at)
 	return err == nil
+}
+
+// pruneDamaged removes the damaged archives before one: while nobody mends the store there is another with every attempt.
+func (s *Schedule) pruneDamaged(just string) error {
+	list, err := List(s.o.Dir)
+	var errs []error
+	for _, a := range list {
+		if mine(a.File, s.o.Name) && a.File != just && a.Manifest != nil && !a.Good() {
+			errs = append(errs, os.Remove(a.File))
+		}
+	}
+	return errors.Join(append(errs, err)...)
 }
 
 // prune removes what is older than the last Keep good ones, and what killed processes left. The one that was just written

@@ -27,7 +27,7 @@ var (
 	findings = gauge("deltran_bus_findings", "What is wrong with the store, by kind: something lost, damaged, or less durable than promised.")
 
 	backupEvery    = gauge("deltran_bus_backup_interval_seconds", "How often a backup is due; the backup series are there only with a schedule.")
-	backupLast     = gauge("deltran_bus_backup_last_success_timestamp_seconds", "The moment that the last good backup stands for; no series before the first one.")
+	backupLast     = gauge("deltran_bus_backup_last_success_timestamp_seconds", "The moment that the last good backup stands for; 0 before the first one.")
 	backupDuration = gauge("deltran_bus_backup_last_duration_seconds", "How long the last good backup took.")
 	backupSize     = gauge("deltran_bus_backup_last_size_bytes", "How large the last good backup is.")
 	backupFailures = gauge("deltran_bus_backup_failures", "Backups that have failed in a row since the last good one.")
@@ -123,7 +123,9 @@ func backups(out sink, b *backup.Status) {
 		failures = b.Failed.Times
 	}
 	out(sample{backupFailures, nil, float64(failures)})
-	if b.Last != nil {
+	if b.Last == nil {
+		out(sample{backupLast, nil, 0}) // so that an alert on its age knows of it
+	} else {
 		out(sample{backupLast, nil, seconds(b.Last.Moment)})
 		out(sample{backupDuration, nil, b.Last.Seconds})
 		out(sample{backupSize, nil, float64(b.Last.Size)})
