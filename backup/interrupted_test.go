@@ -288,7 +288,7 @@ func TestReplaceBesideManyOnTheirWay(t *testing.T) {
 	b.stream(jetstream.StreamConfig{Name: "A", Subjects: []string{"A.>"}})
 	b.publish("A.first", 0, 1)
 	ctx, stop := context.WithCancel(t.Context())
-	js, err := jetstream.New(b.nc, jetstream.WithPublishAsyncMaxPending(2000))
+	js, err := jetstream.New(b.nc, jetstream.WithPublishAsyncMaxPending(2000), jetstream.WithPublishAsyncTimeout(10*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
