@@ -15,10 +15,10 @@ type old struct {
 	cfg      config // as it was before anybody touched it
 	state    state
 	pristine bool // it never held a message, so that nobody has to be asked
-	parked   bool // asked for: an answer may be lost, and what was asked for done
-	marked   bool // that is sure
-	deleted  bool // the same
-	doubtful bool // that was not answered, so that it may still come to it
+	parked   bool // JetStream was asked to: the answer may be lost, and it be done all the same
+	marked   bool // it has answered that it is
+	deleted  bool // it was asked to
+	doubtful bool // it has not answered that, and may still do it
 }
 
 // look finds what stands in the way, and refuses what may not be taken out of it. It changes nothing.
